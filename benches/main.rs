@@ -1,0 +1,4 @@
+//! Micro-benchmarks, one module per question.
+fn main() {
+    divan::main();
+}

@@ -1,0 +1,49 @@
+//! Planted bugs: each switches one rule of the design off, and a test must notice.
+//!
+//! They are compiled in only with the feature `planted-bugs`, which the tests of this package switch on; in any other
+//! build [`on`] is a constant `false` and costs nothing.
+
+/// A planted bug. One is on at a time, chosen at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The log reports a group as durable without fdatasync.
+    AcknowledgeBeforeSync = 1,
+}
+
+#[cfg(feature = "planted-bugs")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether `bug` is switched on for the code that runs on this thread.
+    pub fn on(bug: Bug) -> bool {
+        CHOSEN.get() == Some(bug)
+    }
+
+    /// Runs `body` with `bug` switched on, on this thread.
+    pub fn with<R>(bug: Bug, body: impl FnOnce() -> R) -> R {
+        struct Restore(Option<Bug>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                CHOSEN.set(self.0);
+            }
+        }
+        let _restore = Restore(CHOSEN.replace(Some(bug)));
+        body()
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use switch::{on, with};
+
+/// Whether `bug` is switched on: never, in this build.
+#[cfg(not(feature = "planted-bugs"))]
+#[inline(always)]
+pub const fn on(_: Bug) -> bool {
+    false
+}

@@ -1,0 +1,1 @@
+//! The disk: the only trait the cores know.

@@ -1,0 +1,1 @@
+//! The gates every command passes, and the three ways it can go.

@@ -1,0 +1,1 @@
+//! The imperative shell: it moves, it decides nothing.

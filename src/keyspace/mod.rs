@@ -1,0 +1,1 @@
+//! Redis data types as ordered bytes; knows no RESP and no Raft.

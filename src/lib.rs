@@ -1,0 +1,29 @@
+//! SisyphusDB: a Redis-compatible, replicated, disk-backed store.
+//!
+//! The modules in reading order, from the socket down to the disk; ARCHITECTURE.md tells one write and one read as
+//! stories, and `tests/layers.rs` says who may import whom.
+
+pub mod server;
+
+pub mod dispatch;
+pub mod session;
+
+pub mod command;
+
+pub mod driver;
+pub mod executor;
+pub mod keyspace;
+
+pub mod raft;
+
+pub mod log;
+pub mod lsm;
+
+pub mod disk;
+
+pub mod resp;
+
+pub mod bugs;
+pub mod config;
+pub mod metrics;
+pub mod sync;

@@ -1,0 +1,1 @@
+//! The log on disk, which is the write-ahead log.

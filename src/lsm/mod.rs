@@ -1,0 +1,1 @@
+//! An ordered byte store; knows no Redis and no Raft.

@@ -1,0 +1,3 @@
+//! The `sisyphusdb` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! One client: user, protocol, database, queue.

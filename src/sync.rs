@@ -1,0 +1,1 @@
+//! Atomics and locks: the standard library's, or loom's under `--cfg sisyphus_loom`.
