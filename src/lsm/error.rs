@@ -1,0 +1,55 @@
+//! What can go wrong in the engine.
+
+use std::io;
+
+/// A result of the engine.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why the engine could not answer.
+///
+/// [`Error::WouldBlock`] asks for another attempt where blocking is allowed. The others are failures of this node, never
+/// of a command: whoever sees one stops the node, and no client is answered with it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The answer is on the disk, and the read was allowed memory only.
+    #[error("the read would have to wait for the disk")]
+    WouldBlock,
+    /// The disk refused an operation. After a failed write or sync nothing is known of the file; it is never retried.
+    #[error("{operation} {path}")]
+    Io {
+        /// What was tried, such as "write".
+        operation: &'static str,
+        /// The file or directory, relative to the data directory.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Bytes on the disk are not what was written there.
+    #[error("{file} is damaged at byte {offset}: {what}")]
+    Corrupt {
+        /// The file, relative to the data directory.
+        file: String,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// What does not hold.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    /// Whether the node has to stop.
+    pub fn is_fatal(&self) -> bool {
+        !matches!(self, Error::WouldBlock)
+    }
+}
+
+/// Names the operation and the path of a failed disk operation.
+pub(super) trait At<T> {
+    fn at(self, operation: &'static str, path: &str) -> Result<T>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, operation: &'static str, path: &str) -> Result<T> {
+        self.map_err(|source| Error::Io { operation, path: path.to_owned(), source })
+    }
+}
