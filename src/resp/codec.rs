@@ -1,0 +1,137 @@
+//! Requests out of a connection's read buffer; the only place that names the `redis-protocol` crate.
+//!
+//! The crate's own decoder recurses into nested arrays (a 32 KB request overflows the stack), starts again at the first
+//! byte at every read, and knows no inline commands. So the scanner goes first, and the crate sees one bulk string of a
+//! complete request at a time: no recursion, no allocation, no byte read before it is needed.
+
+use bytes::{Buf, Bytes, BytesMut};
+use redis_protocol::resp2::decode::decode_range;
+use redis_protocol::resp2::types::RangeFrame;
+use tokio_util::codec::Decoder;
+
+use super::args::Ranges;
+use super::{Args, Limits, ProtocolError, Scanned, Scanner, inline};
+
+/// A request longer than this takes its allocation with it, in bytes: the connection keeps a buffer of ordinary size.
+const OWN_BUFFER_BYTES_MIN: usize = 64 * 1024;
+/// What a connection reserves for a read, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Why there is no request.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The connection failed.
+    #[error("reading from the connection failed")]
+    Io(#[from] std::io::Error),
+    /// The client broke the protocol.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+}
+
+/// Decodes requests: arrays of bulk strings and inline lines. What asks for nothing (`*0`, blank lines) is skipped.
+#[derive(Debug, Default)]
+pub struct RequestCodec {
+    scanner: Scanner,
+    limits: Limits,
+}
+
+impl RequestCodec {
+    /// A codec with these limits.
+    pub fn new(limits: Limits) -> Self {
+        Self { scanner: Scanner::default(), limits }
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Changes the limits from the next request on (and for the rest of one that is half read).
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Makes room for the next read. It grows by what the request is known to lack, but never to more than twice of what
+    /// the client has really sent, plus one ordinary read.
+    pub fn reserve(&self, buffer: &mut BytesMut) {
+        let missing = self.scanner.missing(buffer.len()).min(buffer.len());
+        buffer.reserve(missing.max(READ_BYTES));
+    }
+
+    /// Decodes the next request at the start of `buffer`, if it is complete.
+    ///
+    /// # Errors
+    ///
+    /// The connection must be closed, after [`ProtocolError::reply`].
+    pub fn next_request(&mut self, buffer: &mut BytesMut) -> Result<Option<Args>, ProtocolError> {
+        loop {
+            let args = match self.scanner.scan(buffer, &self.limits)? {
+                Scanned::NeedMore => return Ok(None),
+                Scanned::Empty { consumed } => {
+                    buffer.advance(consumed);
+                    continue;
+                }
+                Scanned::Array { consumed, first, count } => {
+                    Args::new(ranges(&buffer[..consumed], first, count)?, split(buffer, consumed))
+                }
+                Scanned::Inline { consumed } => {
+                    let line = &buffer[..consumed - 1];
+                    let args = inline::split(line.strip_suffix(b"\r").unwrap_or(line));
+                    buffer.advance(consumed);
+                    match args? {
+                        Some(args) => args,
+                        None => continue,
+                    }
+                }
+            };
+            // The first lines of an HTTP POST: some web page tries to reach a store behind a firewall through a browser.
+            if args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:") {
+                return Err(ProtocolError::Http);
+            }
+            return Ok(Some(args));
+        }
+    }
+}
+
+impl Decoder for RequestCodec {
+    type Item = Args;
+    type Error = RequestError;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Args>, RequestError> {
+        Ok(self.next_request(buffer)?)
+    }
+
+    /// Half a request before the end of the stream is not an error: the client hung up, nothing was asked.
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Args>, RequestError> {
+        Ok(self.next_request(buffer)?)
+    }
+}
+
+/// Where the arguments of a complete request lie in it.
+fn ranges(request: &[u8], first: usize, count: usize) -> Result<Ranges, ProtocolError> {
+    // The request has arrived, so `count` arguments have too: this is not a declared length.
+    let mut ranges = Ranges::with_capacity(count);
+    let mut at = first;
+    for _ in 0..count {
+        let Ok(Some((RangeFrame::BulkString((start, end)), bytes))) = decode_range(&request[at..]) else {
+            // The scanner has let something through that the crate does not take: nothing known, so refuse.
+            return Err(ProtocolError::InvalidBulkLength);
+        };
+        ranges.push(at + start, at + end);
+        at += bytes;
+    }
+    Ok(ranges)
+}
+
+/// Takes the first `bytes` from `buffer`, without a copy.
+fn split(buffer: &mut BytesMut, bytes: usize) -> Bytes {
+    let request = buffer.split_to(bytes).freeze();
+    // A long request has grown the buffer. What is left is moved to a new one, so that the allocation goes when the
+    // request does. Only if that is little: copying the rest behind each request would be quadratic.
+    if bytes > OWN_BUFFER_BYTES_MIN && buffer.len() <= bytes {
+        let mut rest = BytesMut::with_capacity(buffer.len().max(READ_BYTES));
+        rest.extend_from_slice(buffer);
+        *buffer = rest;
+    }
+    request
+}
