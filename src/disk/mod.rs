@@ -14,12 +14,14 @@
 //! clean: it is never to be retried.
 
 mod real;
+pub mod sim;
 
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
 pub use real::RealDisk;
+pub use sim::SimDisk;
 
 /// A directory tree on stable storage.
 pub trait Disk: Send + Sync {
