@@ -1,1 +1,0 @@
-//! One client: user, protocol, database, queue.

@@ -1,0 +1,178 @@
+//! One client: who it is, what it has chosen, what it has queued; and the list of all clients.
+//!
+//! A [`Session`] belongs to the task of its connection and knows no socket. What other clients may see of it (`CLIENT
+//! LIST`) or do to it (`CLIENT KILL`) is its [`ClientInfo`] in the registry, [`Clients`]; the session copies its own state
+//! there once a batch, not once a command.
+
+mod clients;
+mod filter;
+
+use std::sync::Arc;
+
+pub use clients::{Activity, Buffers, ClientInfo, Clients, Endpoint, Registration, Unblocked};
+pub use filter::{ClientFilter, ClientKind};
+
+use crate::resp::{Args, Protocol};
+
+/// What becomes of replies; `CLIENT REPLY` changes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// They are sent.
+    #[default]
+    On,
+    /// They are not.
+    Off,
+    /// Neither that of `CLIENT REPLY SKIP` itself, nor the next.
+    Skip,
+    /// Not the next one: what [`ReplyMode::Skip`] turns into when its own command is over.
+    SkipNext,
+}
+
+/// The commands of a transaction, until `EXEC` or `DISCARD`.
+#[derive(Debug, Default)]
+pub struct Queue {
+    requests: Vec<Args>,
+    bytes: usize,
+    /// Whether a command was refused when it was to be queued: then `EXEC` refuses the whole.
+    pub refused: bool,
+}
+
+impl Queue {
+    /// Queues a command, in memory of its own: a read buffer is not kept for a transaction that may stay open for long.
+    pub fn push(&mut self, args: &Args) {
+        let args = args.detached();
+        self.bytes += args.memory_bytes();
+        self.requests.push(args);
+    }
+
+    /// The commands, in order.
+    pub fn requests(&self) -> &[Args] {
+        &self.requests
+    }
+
+    /// The commands, taken.
+    pub fn into_requests(self) -> Vec<Args> {
+        self.requests
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// The memory that they take, in bytes; it counts in `client-query-buffer-limit`.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The state of one client.
+#[derive(Debug)]
+pub struct Session {
+    registration: Registration,
+    /// The number of the database that commands act on.
+    pub db: u32,
+    /// The protocol of replies.
+    pub protocol: Protocol,
+    /// What becomes of replies.
+    pub reply_mode: ReplyMode,
+    /// The transaction that is being queued.
+    pub queue: Option<Queue>,
+    /// How many keys are watched; the watches themselves live in the leadership.
+    pub watched: usize,
+    /// `CLIENT NO-EVICT`: not to be closed when clients together take too much memory.
+    pub no_evict: bool,
+    /// `CLIENT NO-TOUCH`: what it reads does not count as used.
+    pub no_touch: bool,
+    /// The connection is closed once the replies up to here are written: `QUIT`, or a client that killed itself.
+    pub closing: bool,
+    /// The name of the command that ran last, as the command table has it.
+    pub last_command: &'static str,
+    /// How many commands have run.
+    pub commands: u64,
+    authenticated: bool,
+}
+
+impl Session {
+    /// A session as it is right after the connection was accepted.
+    pub fn new(registration: Registration, authenticated: bool) -> Self {
+        Self {
+            registration,
+            db: 0,
+            protocol: Protocol::Resp2,
+            reply_mode: ReplyMode::On,
+            queue: None,
+            watched: 0,
+            no_evict: false,
+            no_touch: false,
+            closing: false,
+            last_command: "",
+            commands: 0,
+            authenticated,
+        }
+    }
+
+    /// The client's number; never used twice.
+    pub fn id(&self) -> u64 {
+        self.registration.info().id
+    }
+
+    /// What others see of this client.
+    pub fn info(&self) -> &Arc<ClientInfo> {
+        self.registration.info()
+    }
+
+    /// Whether the client has shown who it is, or need not.
+    pub fn authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// The user that the client acts as.
+    pub fn user(&self) -> &'static str {
+        "default"
+    }
+
+    /// Copies what others may see into the registry. Called once a batch, and before `CLIENT LIST` and `CLIENT INFO`;
+    /// `now_ms` is on the clock of [`Clients::connect`].
+    pub fn publish(&self, now_ms: u64, buffers: Buffers) {
+        self.info().update(Activity {
+            last_ms: now_ms,
+            db: self.db,
+            protocol: self.protocol,
+            queued: self.queue.as_ref().map(Queue::len),
+            queued_bytes: self.queue.as_ref().map_or(0, Queue::memory_bytes),
+            watched: self.watched,
+            no_evict: self.no_evict,
+            no_touch: self.no_touch,
+            closing: self.closing,
+            command: self.last_command,
+            commands: self.commands,
+            buffers,
+        });
+    }
+
+    /// Whether the reply of the command that has just run, or has just been handed on, is sent. Called once a command:
+    /// it is what ends `CLIENT REPLY SKIP`.
+    pub fn keeps_reply(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On => true,
+            ReplyMode::Off => false,
+            ReplyMode::Skip => {
+                self.reply_mode = ReplyMode::SkipNext;
+                false
+            }
+            ReplyMode::SkipNext => {
+                self.reply_mode = ReplyMode::On;
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
