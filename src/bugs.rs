@@ -8,6 +8,12 @@
 pub enum Bug {
     /// The log reports a group as durable without fdatasync.
     AcknowledgeBeforeSync = 1,
+    /// A read decides by the present time, not by the stamp of its view, whether a key exists.
+    TimeByWallClock,
+    /// Undoing a command leaves the counts of keys as the command made them.
+    RollbackForgetsCounts,
+    /// Deleting a key leaves its record in the TTL index.
+    ExpiryForgetsTtlEntry,
 }
 
 #[cfg(feature = "planted-bugs")]

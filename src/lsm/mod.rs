@@ -4,7 +4,9 @@ mod batch;
 mod coding;
 mod error;
 mod family;
+mod placeholder;
 mod value;
+pub use placeholder::{Cursor, View};
 
 pub use batch::{Batch, BatchBuilder};
 pub use error::{Error, Result};
