@@ -88,6 +88,11 @@ pub trait File: Send + Sync {
 
     /// Makes what was written before, and the length, durable (fdatasync).
     fn sync(&self) -> io::Result<()>;
+
+    /// Forgets what the system keeps of the file in memory, as far as it is not waiting to be written, so that the
+    /// next read asks the disk. To be called after a `sync` of a file that an earlier process wrote, before what is
+    /// read is trusted: if a sync of that process failed, memory may show bytes that the disk never got.
+    fn refresh(&self) -> io::Result<()>;
 }
 
 /// Joins a directory and a name; the empty directory is the data directory.

@@ -171,6 +171,12 @@ impl File for RealFile {
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+
+    fn refresh(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -76,6 +76,13 @@ impl Image {
         }
     }
 
+    /// Shows what is durable, unless changes wait for a sync.
+    pub(super) fn refresh(&mut self) {
+        if self.unsynced.is_empty() {
+            self.live.clone_from(&self.durable);
+        }
+    }
+
     pub(super) fn flip(&mut self, byte: usize, bit: u32) {
         for image in [&mut self.live, &mut self.durable] {
             if let Some(byte) = image.get_mut(byte) {

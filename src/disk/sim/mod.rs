@@ -455,4 +455,13 @@ impl File for SimFile {
             }
         }
     }
+
+    fn refresh(&self) -> io::Result<()> {
+        let (mut state, verdict) = self.enter(Action::Read, 0, 0, &[])?;
+        if let Verdict::Fails(error) = verdict {
+            return Err(error.into());
+        }
+        state.tree.file(self.id).image.refresh();
+        Ok(())
+    }
 }
