@@ -14,6 +14,12 @@ pub enum Bug {
     RollbackForgetsCounts,
     /// Deleting a key leaves its record in the TTL index.
     ExpiryForgetsTtlEntry,
+    /// A memtable's links are stored Relaxed instead of Release.
+    MemtablePublishRelaxed,
+    /// A look-up takes the newest version of a key, whatever the index of its view.
+    MemtableIgnoresView,
+    /// A read fills the row cache although a newer effect has been applied.
+    RowCacheStale,
 }
 
 #[cfg(feature = "planted-bugs")]

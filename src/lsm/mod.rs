@@ -4,6 +4,7 @@ mod batch;
 mod coding;
 mod error;
 mod family;
+pub mod memtable;
 mod placeholder;
 mod value;
 pub use placeholder::{Cursor, View};
