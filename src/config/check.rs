@@ -1,0 +1,89 @@
+//! What must hold between directives.
+
+use super::machine::Machine;
+use super::values::Values;
+
+/// A directive that is at fault, and what is wrong.
+type Fault = (&'static str, String);
+
+/// Checks what one row alone cannot: at start, and again for each CONFIG SET.
+pub(super) fn consistent(values: &Values, machine: &Machine) -> Result<(), Fault> {
+    protected(values)?;
+    sizes(values)?;
+    timings(values)?;
+    ports(values)?;
+    let wanted: u64 = values.number("maxclients");
+    let possible = machine.clients_max();
+    if wanted > possible {
+        return Err((
+            "maxclients",
+            format!(
+                "The operating system is not able to handle the specified number of clients, try with {possible}"
+            ),
+        ));
+    }
+    if values.text("peers").contains(',') {
+        return Err(("peers", "this version does not replicate yet: a node stands alone".to_string()));
+    }
+    Ok(())
+}
+
+/// A node that listens beyond its machine without a password is open to everyone: worms live on that.
+fn protected(values: &Values) -> Result<(), Fault> {
+    let open = values.addresses("bind").into_iter().find(|address| !address.is_loopback());
+    match open {
+        Some(address) if values.is_yes("protected-mode") && values.text("requirepass").is_empty() => Err((
+            "protected-mode",
+            format!(
+                "bind {} listens beyond this machine without a password: set requirepass, or protected-mode no",
+                address.ip
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn sizes(values: &Values) -> Result<(), Fault> {
+    let bulk: u64 = values.number("proto-max-bulk-len");
+    let entry: u64 = values.number("entry-bytes-max");
+    // An entry holds, beside the value, its key, its metadata and its time to live.
+    if bulk > entry - entry / 16 {
+        return Err((
+            "proto-max-bulk-len",
+            format!("a value of {bulk} bytes does not fit an entry of entry-bytes-max {entry}"),
+        ));
+    }
+    if values.number::<u64>("client-query-buffer-limit") < bulk {
+        return Err((
+            "client-query-buffer-limit",
+            format!("it must be at least proto-max-bulk-len, which is {bulk}"),
+        ));
+    }
+    Ok(())
+}
+
+fn timings(values: &Values) -> Result<(), Fault> {
+    let [heartbeat, promise, election] =
+        ["raft-heartbeat-ms", "raft-promise-ms", "raft-election-ms"].map(|name| values.number::<u64>(name));
+    if promise < 2 * heartbeat {
+        return Err(("raft-promise-ms", "it must be at least twice raft-heartbeat-ms".to_string()));
+    }
+    if election <= promise {
+        return Err(("raft-election-ms", "it must be more than raft-promise-ms".to_string()));
+    }
+    Ok(())
+}
+
+fn ports(values: &Values) -> Result<(), Fault> {
+    const NAMES: [&str; 4] = ["port", "proxy-port", "http-port", "peer-port"];
+    for (at, name) in NAMES.into_iter().enumerate() {
+        let port = values.port(name).filter(|port| *port > 0);
+        // The ports for other nodes are not opened by a node that stands alone.
+        let used = |name: &str| !values.text("peers").is_empty() || name == "port" || name == "http-port";
+        let same = |other: &&&str| used(other) && values.port(other) == port;
+        if let (Some(port), Some(other), true) = (port, NAMES[..at].iter().find(same), used(name)) {
+            return Err((name, format!("{port} is the value of {other} too")));
+        }
+    }
+    Ok(())
+}

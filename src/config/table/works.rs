@@ -1,0 +1,345 @@
+//! Directives that do what they say.
+
+use super::super::directive::Directive;
+use super::super::kind::Kind;
+use super::super::machine::Machine;
+use super::super::values::Values;
+use super::{COUNT, INT_MAX, LONG, integer};
+
+const MIB: u64 = 1 << 20;
+
+pub(super) const NETWORK: &[Directive] = &[
+    Directive::works(
+        "port",
+        Kind::Port,
+        "6379",
+        "TCP port for Redis clients, plain ones and cluster clients. 0 turns it off; auto takes any free port.",
+    )
+    .at_start(),
+    Directive::works(
+        "proxy-port",
+        Kind::Port,
+        "6380",
+        "TCP port for plain Redis clients of a cluster: every node serves them, whoever leads. Used only with peers. \
+         0 turns it off; auto takes any free port.",
+    )
+    .at_start(),
+    Directive::works(
+        "http-port",
+        Kind::Port,
+        "8001",
+        "TCP port for HTTP: data, health, status and metrics. 0 turns it off; auto takes any free port.",
+    )
+    .at_start(),
+    Directive::works(
+        "peer-port",
+        Kind::Port,
+        "5001",
+        "TCP port for the other nodes of the cluster. Used only with peers.",
+    )
+    .at_start(),
+    Directive::works(
+        "bind",
+        Kind::Addresses,
+        "127.0.0.1",
+        "Local addresses that all ports listen on: IP addresses, * (all of IPv4) or ::* (all of IPv6). The node starts \
+         without an address that begins with - if the machine does not have it.",
+    )
+    .at_start(),
+    Directive::works(
+        "tcp-backlog",
+        integer(1, INT_MAX),
+        "511",
+        "Connections that the kernel queues for each port before they are accepted.",
+    )
+    .at_start(),
+    Directive::works(
+        "tcp-keepalive",
+        COUNT,
+        "300",
+        "Seconds between the probes that find dead clients. 0 sends none.",
+    ),
+    Directive::works(
+        "timeout",
+        COUNT,
+        "0",
+        "Seconds after which an idle client is closed. 0 closes none.",
+    ),
+];
+
+pub(super) const SECURITY: &[Directive] = &[
+    Directive::works(
+        "protected-mode",
+        Kind::Bool,
+        "yes",
+        "With yes, the node does not start when it listens beyond this machine (see bind) and has no requirepass. It \
+         covers all ports.",
+    ),
+    Directive::works(
+        "requirepass",
+        Kind::Text,
+        "",
+        "The password of the default user, for AUTH, HELLO and HTTP (Basic or Bearer). Empty asks for none.",
+    ),
+    Directive::works(
+        "enable-debug-command",
+        Kind::Choice(&["no", "local", "yes"]),
+        "no",
+        "Who may use DEBUG: no one, clients on loopback addresses, or all.",
+    )
+    .at_start(),
+];
+
+pub(super) const CLIENTS: &[Directive] = &[
+    Directive::works(
+        "maxclients",
+        integer(1, u32::MAX as i64),
+        "",
+        "The most clients connected at one time; more get an error and are closed.",
+    )
+    .derived("10000, or less if the process may not open as many files", maxclients),
+    Directive::works(
+        "proto-max-bulk-len",
+        Kind::Bytes { min: MIB, max: i64::MAX as u64 },
+        "",
+        "The longest argument of a command, so the longest value; also the longest body of an HTTP request. Not more \
+         than entry-bytes-max.",
+    )
+    .derived("64mb, or an eighth of memory-budget if that is less", bulk_bytes_max),
+    Directive::works(
+        "client-query-buffer-limit",
+        Kind::Bytes { min: MIB, max: i64::MAX as u64 },
+        "",
+        "Bytes of commands that one client may have sent and the node has not yet evaluated.",
+    )
+    .derived(
+        "1gb, or a quarter of memory-budget if that is less, but at least twice proto-max-bulk-len",
+        query_buffer_bytes_max,
+    ),
+    Directive::works(
+        "client-output-buffer-limit",
+        Kind::OutputLimits,
+        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        "For each class of clients (normal, replica, pubsub): the bytes of unread replies at which a client is closed \
+         at once, and those at which it is closed after so many seconds. 0 closes none.",
+    ),
+    Directive::works(
+        "shutdown-timeout",
+        COUNT,
+        "10",
+        "Seconds that a shutdown waits for commands that are under way.",
+    ),
+];
+
+pub(super) const STORAGE: &[Directive] = &[
+    Directive::works("dir", Kind::Text, "./data", "The directory of the data. It is made if it is not there.")
+        .protected(),
+    Directive::works(
+        "memory-budget",
+        Kind::Bytes { min: 64 * MIB, max: i64::MAX as u64 },
+        "",
+        "Memory for memtables, caches and messages in flight together. Data may be many times larger: they are on disk.",
+    )
+    .at_start()
+    .derived("25 % of the memory of the machine or of its control group, at least 64mb", memory_budget),
+    Directive::works(
+        "replay-bytes-max",
+        Kind::Bytes { min: MIB, max: 64 << 30 },
+        "67108864",
+        "The most that a restart replays from the log; memtables are half as large, and both together take at most \
+         40 % of memory-budget.",
+    )
+    .at_start(),
+    Directive::works(
+        "entry-bytes-max",
+        Kind::Bytes { min: MIB, max: 1 << 30 },
+        "83886080",
+        "The largest entry of the log, so the most that one command, transaction or script can write.",
+    )
+    .at_start(),
+    Directive::works(
+        "io-threads",
+        integer(1, 128),
+        "",
+        "Threads that carry connections, commands and replication.",
+    )
+    .at_start()
+    .derived("as many as processors, at most 8", io_threads),
+];
+
+pub(super) const DATA: &[Directive] = &[
+    Directive::works("databases", integer(1, INT_MAX), "16", "How many databases SELECT knows.").at_start(),
+    Directive::works(
+        "hash-max-listpack-entries",
+        LONG,
+        "512",
+        "A hash with at most so many fields is stored in one piece with its key.",
+    )
+    .alias(&["hash-max-ziplist-entries"]),
+    Directive::works(
+        "hash-max-listpack-value",
+        LONG,
+        "64",
+        "A hash with a longer field or value than this many bytes is not stored in one piece.",
+    )
+    .alias(&["hash-max-ziplist-value"]),
+];
+
+pub(super) const CLUSTER: &[Directive] = &[
+    Directive::works(
+        "peers",
+        Kind::Peers,
+        "",
+        "The first members of the cluster as host:peer-port, separated by commas, this node among them. Empty: a \
+         cluster of this one node. This version does not replicate yet and refuses more than one.",
+    )
+    .at_start(),
+    Directive::works(
+        "announce-peer",
+        Kind::Peers,
+        "",
+        "Which entry of peers this node is, if its addresses do not tell.",
+    )
+    .at_start(),
+    Directive::works(
+        "cluster-announce-ip",
+        Kind::Text,
+        "",
+        "The address that clients and nodes should use instead of the one the node listens on (Docker, NAT).",
+    )
+    .at_start(),
+    Directive::works(
+        "cluster-announce-hostname",
+        Kind::Hostname,
+        "",
+        "The host name that cluster clients are told along with the address.",
+    )
+    .at_start(),
+    Directive::works(
+        "cluster-announce-port",
+        integer(0, 65535),
+        "0",
+        "The port that cluster clients should use instead of port. 0: port.",
+    )
+    .at_start(),
+    Directive::works(
+        "announce-proxy-port",
+        integer(0, 65535),
+        "0",
+        "The port that others should use instead of proxy-port. 0: proxy-port.",
+    )
+    .at_start(),
+    Directive::works(
+        "announce-http-port",
+        integer(0, 65535),
+        "0",
+        "The port that others should use instead of http-port. 0: http-port.",
+    )
+    .at_start(),
+];
+
+pub(super) const RAFT: &[Directive] = &[
+    Directive::works(
+        "raft-heartbeat-ms",
+        integer(1, 60_000),
+        "30",
+        "Milliseconds between two heartbeats of a leader.",
+    )
+    .at_start(),
+    Directive::works(
+        "raft-promise-ms",
+        integer(2, 600_000),
+        "100",
+        "Milliseconds for which a voter that has heard the leader grants no one else a vote. The leader answers reads \
+         without asking for 80 % of it. At least twice raft-heartbeat-ms.",
+    )
+    .at_start(),
+    Directive::works(
+        "raft-election-ms",
+        integer(3, 600_000),
+        "150",
+        "Milliseconds without a leader after which a follower stands for election; the time is random up to twice \
+         this. More than raft-promise-ms.",
+    )
+    .at_start(),
+];
+
+pub(super) const PROCESS: &[Directive] = &[
+    Directive::works(
+        "loglevel",
+        Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]),
+        "notice",
+        "The least severe events that are logged.",
+    ),
+    Directive::works(
+        "logfile",
+        Kind::Text,
+        "",
+        "The file that log lines are appended to. Empty: standard error.",
+    )
+    .at_start(),
+    Directive::works(
+        "pidfile",
+        Kind::Text,
+        "",
+        "A file that holds the process id while the node runs. Empty: none.",
+    )
+    .at_start(),
+    Directive::works(
+        "include",
+        Kind::Text,
+        "",
+        "Reads another file at this place. The last part of the path may be a pattern.",
+    )
+    .in_files(),
+];
+
+pub(super) const OBSERVABILITY: &[Directive] = &[
+    Directive::works(
+        "slowlog-log-slower-than",
+        integer(-1, i64::MAX),
+        "10000",
+        "Commands that take at least so many microseconds enter the slow log. 0: all; -1: none.",
+    ),
+    Directive::works("slowlog-max-len", LONG, "128", "How many commands the slow log keeps."),
+    Directive::works(
+        "latency-monitor-threshold",
+        LONG,
+        "0",
+        "Events that take at least so many milliseconds are kept for LATENCY. 0: none.",
+    ),
+    Directive::works(
+        "latency-tracking",
+        Kind::Bool,
+        "yes",
+        "Whether the latencies of each command are recorded, for INFO latencystats and LATENCY HISTOGRAM.",
+    ),
+    Directive::works(
+        "latency-tracking-info-percentiles",
+        Kind::Percentiles,
+        "50 99 99.9",
+        "The percentiles that INFO latencystats shows.",
+    ),
+];
+
+fn maxclients(_: &Values, machine: &Machine) -> String {
+    machine.clients_max().min(10_000).to_string()
+}
+
+fn memory_budget(_: &Values, machine: &Machine) -> String {
+    (machine.memory_bytes / 4).max(64 * MIB).to_string()
+}
+
+fn bulk_bytes_max(values: &Values, _: &Machine) -> String {
+    (values.number::<u64>("memory-budget") / 8).min(64 * MIB).to_string()
+}
+
+fn query_buffer_bytes_max(values: &Values, _: &Machine) -> String {
+    let bulk: u64 = values.number("proto-max-bulk-len");
+    let budget: u64 = values.number("memory-budget");
+    (budget / 4).min(1 << 30).max(bulk.saturating_mul(2)).to_string()
+}
+
+fn io_threads(_: &Values, machine: &Machine) -> String {
+    machine.processors.clamp(1, 8).to_string()
+}
