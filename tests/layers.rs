@@ -81,7 +81,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("spawn_blocking", &["server", "driver", "main"]),
     ("Instant::now", &["server", "driver", "main"]),
     ("SystemTime::now", &["server", "driver", "main"]),
-    ("std::fs", &["disk", "config", "main"]),
+    ("std::fs", &["disk", "config", "metrics", "main"]),
     ("redis_protocol", &["resp"]),
     ("WriteTxn::new", &["executor"]),
     ("std::process::exit", &["main"]),
