@@ -67,16 +67,28 @@
 //! - What a grave covers takes space until compaction has passed over it.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub(crate) mod database;
 mod drain;
 mod encoding;
 mod error;
+pub mod expiry;
+mod extended;
+pub(crate) mod glob;
+pub(crate) mod hash;
+pub(crate) mod key;
 mod moved;
+mod number;
 mod overlay;
 mod record;
+pub mod scan;
 mod source;
 mod state;
+pub(crate) mod string;
 mod txn;
 mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use drain::{Drain, Mark};
 pub use encoding::{Key, SLOTS, slot};

@@ -124,7 +124,7 @@ impl Published {
     /// Reads it from the tree, at start and after an install.
     pub fn load(view: &lsm::View) -> Result<Self, lsm::Error> {
         let mut value = lsm::Value::default();
-        let mut read = |name: &[u8], value: &mut lsm::Value| view.get(&system_key(name), Access::Disk, value);
+        let read = |name: &[u8], value: &mut lsm::Value| view.get(&system_key(name), Access::Disk, value);
         let mut databases = DatabaseMap::unformed();
         let stamp = if read(STAMP, &mut value)? { read_u64(body(&value)) } else { 0 };
         if read(SEED, &mut value)? {

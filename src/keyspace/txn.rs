@@ -104,6 +104,11 @@ impl<'a> WriteTxn<'a> {
         Ok(self.header(key)?.is_some())
     }
 
+    #[cfg(test)]
+    pub(super) fn state_mut(&mut self) -> &mut State {
+        self.state
+    }
+
     pub(super) fn hash_seed(&self) -> u64 {
         self.state.map.hash_seed
     }
@@ -273,6 +278,10 @@ impl<'a> WriteTxn<'a> {
         let mut grave = Encoded::from_slice(&[DEAD]);
         grave.extend_from_slice(prefix);
         self.put(&grave, &[]);
+    }
+
+    pub(super) fn databases(&self) -> &[Database; DATABASES] {
+        &self.state.databases
     }
 
     pub(super) fn database(&self, db: u32) -> Database {
