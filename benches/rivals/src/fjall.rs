@@ -1,0 +1,137 @@
+//! The `lsm-tree` crate, which like ours has no log and leaves the background threads to its user.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lsm_tree::compaction::Leveled;
+use lsm_tree::config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
+use lsm_tree::{AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter};
+
+use crate::engine::{Engine, SETTINGS, Write};
+
+pub struct Fjall {
+    tree: AnyTree,
+    next: u64,
+    visible: SequenceNumberCounter,
+    stop: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+fn strategy() -> Arc<Leveled> {
+    let base = SETTINGS.level_one_bytes / u64::from(SETTINGS.level_zero_tables);
+    Arc::new(Leveled::default().with_l0_threshold(SETTINGS.level_zero_tables).with_table_target_size(base))
+}
+
+/// Runs `work` again and again until the engine is dropped.
+fn repeat(stop: &Arc<AtomicBool>, tree: &AnyTree, work: fn(&AnyTree) -> bool) -> JoinHandle<()> {
+    let (stop, tree) = (Arc::clone(stop), tree.clone());
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            if !work(&tree) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    })
+}
+
+fn flush_once(tree: &AnyTree) -> bool {
+    let guard = tree.get_flush_lock();
+    tree.flush(&guard, 0).expect("lsm-tree flushes").is_some()
+}
+
+fn compact_once(tree: &AnyTree) -> bool {
+    if tree.l0_run_count() < usize::from(SETTINGS.level_zero_tables) {
+        return false;
+    }
+    tree.compact(strategy(), 0).expect("lsm-tree compacts");
+    true
+}
+
+impl Engine for Fjall {
+    fn open(dir: &Path) -> Self {
+        let visible = SequenceNumberCounter::default();
+        let tree = Config::new(dir, SequenceNumberCounter::default(), visible.clone())
+            .use_cache(Arc::new(Cache::with_capacity_bytes(SETTINGS.cache_bytes as u64)))
+            .data_block_size_policy(BlockSizePolicy::all(SETTINGS.block_bytes as u32))
+            .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(
+                SETTINGS.filter_bits as f32,
+            ))))
+            .data_block_compression_policy(CompressionPolicy::new([
+                CompressionType::None,
+                CompressionType::None,
+                CompressionType::Lz4,
+            ]))
+            .open()
+            .expect("lsm-tree opens");
+        let stop = Arc::new(AtomicBool::new(false));
+        let workers = vec![repeat(&stop, &tree, flush_once), repeat(&stop, &tree, compact_once)];
+        Self { tree, next: 1, visible, stop, workers }
+    }
+
+    fn write(&mut self, batch: &[Write]) {
+        let sequence = self.next;
+        self.next += 1;
+        let mut bytes = 0;
+        for (key, value) in batch {
+            (_, bytes) = match value {
+                Some(value) => self.tree.insert(key.as_slice(), value.as_slice(), sequence),
+                None => self.tree.remove(key.as_slice(), sequence),
+            };
+        }
+        self.visible.fetch_max(self.next);
+        if bytes > SETTINGS.memtable_bytes as u64 {
+            while self.tree.sealed_memtable_count() > 0 || self.tree.l0_run_count() > 20 {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            self.tree.rotate_memtable();
+        }
+    }
+
+    fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> bool {
+        let found = self.tree.get(key, self.next).expect("lsm-tree reads");
+        found.is_some_and(|bytes| {
+            value.extend_from_slice(&bytes);
+            true
+        })
+    }
+
+    fn scan(&mut self, from: &[u8], count: usize, visit: &mut dyn FnMut(&[u8], &[u8])) {
+        for guard in self.tree.range(from.., self.next, None).take(count) {
+            let (key, value) = guard.into_inner().expect("lsm-tree reads");
+            visit(&key, &value);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.tree.rotate_memtable();
+        while self.tree.sealed_memtable_count() > 0
+            || self.tree.l0_run_count() >= usize::from(SETTINGS.level_zero_tables)
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The strategy may still have levels below to even out: it does nothing when it has not.
+        for _ in 0..20 {
+            let before = self.tree.get_next_table_id();
+            self.tree.compact(strategy(), 0).expect("lsm-tree compacts");
+            if self.tree.get_next_table_id() == before {
+                break;
+            }
+        }
+    }
+
+    fn filters(&self) -> Option<(u64, u64, u64)> {
+        None
+    }
+}
+
+impl Drop for Fjall {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for worker in self.workers.drain(..) {
+            worker.join().expect("a background thread of the bench");
+        }
+    }
+}
