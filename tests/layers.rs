@@ -59,7 +59,7 @@ const MODULES: &[Module] = &[
         name: "raft",
         uses: &["log::Position", "log::Entry", "log::EntryKind", "log::HardState", "log::Index", "log::Term"],
     },
-    Module { name: "lsm", uses: &["disk", "log::Position", "log::Index", "log::Term"] },
+    Module { name: "lsm", uses: &["disk"] },
     Module { name: "log", uses: &["disk"] },
     Module { name: "disk", uses: &[] },
     Module { name: "resp", uses: &[] },
