@@ -73,9 +73,10 @@ const MODULES: &[Module] = &[
 const OUTSIDE: &[(&str, &[&str])] = &[
     ("std::net", &["server", "driver", "main", "config"]),
     ("tokio::net", &["server", "driver", "main"]),
-    ("std::thread", &["server", "driver", "main", "sync"]),
     ("thread::spawn", &["server", "driver", "main", "sync"]),
     ("thread::sleep", &["server", "driver", "main", "sync"]),
+    ("thread::scope", &["server", "driver", "main", "sync"]),
+    ("thread::Builder", &["server", "driver", "main", "sync"]),
     ("tokio::spawn", &["server", "driver", "main"]),
     ("tokio::time", &["server", "driver", "main"]),
     ("spawn_blocking", &["server", "driver", "main"]),
@@ -111,11 +112,6 @@ impl Source {
             parts.pop();
         }
         parts
-    }
-
-    /// Whether the whole file is test code.
-    fn is_test(&self) -> bool {
-        self.module().iter().any(|part| part == "tests" || part == "testing" || part.ends_with("_tests"))
     }
 
     /// The code that ships: comments and strings blanked out, everything in `#[cfg(test)]` too. Lines keep their number.
@@ -202,16 +198,22 @@ fn raw_string_end(rest: &[u8]) -> usize {
     memchr::memmem::find(&rest[body..], &close).map_or(rest.len(), |n| body + n + close.len())
 }
 
-/// Blanks every item behind `#[cfg(test)]`: up to its closing brace, or its semicolon if that comes first.
+/// Blanks every item that only tests have: up to its closing brace, or its semicolon if that comes first.
 fn without_tests(code: &str) -> String {
-    const MARK: &str = "#[cfg(test)]";
     let mut out = code.to_owned();
-    while let Some(start) = out.find(MARK) {
-        let end = item_end(out.as_bytes(), start + MARK.len());
+    while let Some((start, item)) = test_item(&out) {
+        let end = item_end(out.as_bytes(), item);
         let blank: String = out[start..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
         out.replace_range(start..end, &blank);
     }
     out
+}
+
+/// The first attribute that says "tests only", and where it ends.
+fn test_item(code: &str) -> Option<(usize, usize)> {
+    let start = ["#[cfg(test)]", "#[cfg(all(test,"].iter().filter_map(|mark| code.find(mark)).min()?;
+    let end = code[start..].find(")]").map_or(code.len(), |length| start + length + ")]".len());
+    Some((start, end))
 }
 
 fn item_end(code: &[u8], from: usize) -> usize {
@@ -326,6 +328,24 @@ fn sources(folder: &str) -> Vec<Source> {
     found
 }
 
+/// The sources of the product: without the files that are declared as a module of tests, and all below those.
+fn shipped() -> Vec<Source> {
+    let mut sources = sources("src");
+    let mut tests = Vec::new();
+    for source in &sources {
+        let mut rest = without_comments(&source.text);
+        while let Some((start, item)) = test_item(&rest) {
+            let declared = &rest[item..item_end(rest.as_bytes(), item)];
+            if let Some(name) = declared.split("mod ").nth(1).and_then(|name| name.strip_suffix(';')) {
+                tests.push([source.module(), vec![name.to_owned()]].concat());
+            }
+            rest = rest.split_off(start + 1);
+        }
+    }
+    sources.retain(|source| !tests.iter().any(|module| source.module().starts_with(module)));
+    sources
+}
+
 fn report(problems: &[String]) {
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }
@@ -347,7 +367,7 @@ fn allows(module: &Module, used: &Use) -> bool {
 #[test]
 fn modules_use_only_what_stands_below_them() {
     let mut problems = Vec::new();
-    for source in sources("src").iter().filter(|source| !source.is_test()) {
+    for source in shipped() {
         let module = source.module();
         let Some(row) = row(&module[0]) else { continue };
         for used in uses(&source.code(), &module) {
@@ -405,7 +425,7 @@ fn the_table_has_no_cycle() {
 #[test]
 fn only_the_shells_touch_the_outside() {
     let mut problems = Vec::new();
-    for source in sources("src").iter().filter(|source| !source.is_test()) {
+    for source in shipped() {
         let module = source.module();
         let code = source.code();
         for (word, allowed) in OUTSIDE {
@@ -475,6 +495,14 @@ fn the_scan_skips_comments_strings_and_tests() {
                 #[cfg(test)]\nmod tests { use crate::f; fn g() { { } } }\n#[cfg(test)]\nmod more;\nuse crate::h;";
     let found = uses(&without_tests(&without_comments(text)), &["x".to_owned()]);
     assert_eq!(found, [Use { line: 8, path: vec!["h".to_owned()] }]);
+}
+
+#[test]
+fn files_of_tests_are_not_shipped() {
+    let names: Vec<PathBuf> = shipped().into_iter().map(|source| source.path).collect();
+    assert!(names.contains(&PathBuf::from("src/lsm/memtable/mod.rs")));
+    assert!(!names.contains(&PathBuf::from("src/lsm/memtable/tests.rs")));
+    assert!(!names.contains(&PathBuf::from("src/lsm/memtable/publication.rs")), "only loom runs it");
 }
 
 #[test]

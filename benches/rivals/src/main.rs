@@ -9,6 +9,7 @@
 
 mod engine;
 mod fjall;
+mod memtables;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod workload;
@@ -21,7 +22,8 @@ fn main() {
     let records = args.next().map_or(2_000_000, |text| text.parse().expect("the number of records"));
     match what.as_str() {
         "engines" => engines(records),
-        _ => println!("usage: sisyphusdb-rivals engines [records]"),
+        "memtables" => memtables::run(5),
+        _ => println!("usage: sisyphusdb-rivals engines [records] | memtables"),
     }
 }
 
