@@ -50,6 +50,12 @@ const MODULES: &[Module] = &[
             "log::Position",
             "log::Entry",
             "log::EntryKind",
+            "log::Index",
+            "log::Term",
+            "raft::Proposal",
+            "raft::ProposalId",
+            "raft::Verdict",
+            "raft::Role",
         ],
     },
     Module { name: "command", uses: &["session", "keyspace", "resp", "metrics", "config"] },
@@ -57,9 +63,17 @@ const MODULES: &[Module] = &[
     Module { name: "keyspace", uses: &["lsm"] },
     Module {
         name: "raft",
-        uses: &["log::Position", "log::Entry", "log::EntryKind", "log::HardState", "log::Index", "log::Term"],
+        uses: &[
+            "log::Position",
+            "log::Entry",
+            "log::EntryKind",
+            "log::HardState",
+            "log::Operation",
+            "log::Index",
+            "log::Term",
+        ],
     },
-    Module { name: "lsm", uses: &["disk"] },
+    Module { name: "lsm", uses: &["disk", "log::Position", "log::Index", "log::Term"] },
     Module { name: "log", uses: &["disk"] },
     Module { name: "disk", uses: &[] },
     Module { name: "resp", uses: &[] },
@@ -71,7 +85,9 @@ const MODULES: &[Module] = &[
 
 /// Words that reach outside the process's memory, and the modules that may write them. `main` is the process itself.
 const OUTSIDE: &[(&str, &[&str])] = &[
-    ("std::net", &["server", "driver", "main", "config"]),
+    ("TcpListener", &["server", "driver", "main"]),
+    ("TcpStream", &["server", "driver", "main"]),
+    ("UdpSocket", &["server", "driver", "main"]),
     ("tokio::net", &["server", "driver", "main"]),
     ("thread::spawn", &["server", "driver", "main", "sync"]),
     ("thread::sleep", &["server", "driver", "main", "sync"]),
@@ -456,7 +472,7 @@ fn files_are_short_documented_and_safe() {
                     "{path} has {lines} lines, more than {FILE_LINES_MAX}: find its second concept"
                 ));
             }
-            if !source.text.starts_with("//!") {
+            if !source.text.starts_with("//!") && !source.path.ends_with("tests.rs") {
                 problems.push(format!("{path} must begin with a `//!` doc that says what it is for"));
             }
             let code = without_comments(&source.text);
