@@ -1,0 +1,61 @@
+//! What a command that looks at the node sees of it, and what it may ask of it.
+
+use std::time::Duration;
+
+use super::slowlog::Slowlog;
+use crate::session::{Clients, Session};
+
+/// The node, as a command sees it.
+pub struct NodeContext<'a> {
+    /// The client that asks.
+    pub session: &'a mut Session,
+    /// All clients.
+    pub clients: &'a Clients,
+    /// The commands that took long.
+    pub slowlog: &'a Slowlog,
+    /// The time of day: microseconds since 1970.
+    pub now_micros: u64,
+}
+
+impl NodeContext<'_> {
+    /// The time of day in seconds since 1970.
+    pub fn now_secs(&self) -> u64 {
+        self.now_micros / 1_000_000
+    }
+
+    /// The time of day in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.now_micros / 1_000
+    }
+}
+
+/// What a command asks of the node beyond its reply. The handler has already written the reply of success; whoever
+/// carries the request out replaces it by an error if that fails, and sends it only then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Writes a checkpoint; the reply waits until it is complete.
+    Save,
+    /// Starts to write a checkpoint; the reply does not wait.
+    BackgroundSave,
+    /// Ends the process. There is no reply unless it is refused.
+    Shutdown(Shutdown),
+    /// Keeps the executor busy for so long.
+    Sleep(Duration),
+    /// Makes what is in memory durable, forgets it, and reads it from disk.
+    Reload,
+    /// Starts or stops the deletion of keys that are due and that nobody asks for.
+    SetActiveExpire(bool),
+}
+
+/// How the process is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shutdown {
+    /// `SAVE` or `NOSAVE`, if either was said. Acknowledged writes are durable in any case.
+    pub save: Option<bool>,
+    /// `NOW`: without waiting for anyone.
+    pub now: bool,
+    /// `FORCE`: also when something cannot be completed.
+    pub force: bool,
+    /// `ABORT`: takes back a shutdown that waits.
+    pub abort: bool,
+}
