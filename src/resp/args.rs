@@ -271,8 +271,12 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     if negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
-/// A floating-point number as C's `strtod` takes it, without blanks around it; NaN is refused.
+/// A decimal floating-point number as C's `strtod` takes it: `1`, `-.5`, `3e8`, `inf`, `+Infinity`. Blanks around it, NaN,
+/// and what a double cannot hold (`1e400`, `1e-400`) are refused, as in Redis; so are hexadecimal digits, unlike there.
 pub fn parse_float(text: &[u8]) -> Option<f64> {
-    let text = std::str::from_utf8(text).ok()?;
-    text.parse().ok().filter(|number: &f64| !number.is_nan())
+    let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let mantissa = text.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
+    let overflows = number.is_infinite() && mantissa.iter().any(u8::is_ascii_digit);
+    let underflows = number == 0.0 && mantissa.iter().any(|digit| matches!(digit, b'1'..=b'9'));
+    (!number.is_nan() && !overflows && !underflows).then_some(number)
 }

@@ -16,6 +16,8 @@ use super::{Args, Limits, ProtocolError, Scanned, Scanner, inline};
 const OWN_BUFFER_BYTES_MIN: usize = 64 * 1024;
 /// What a connection reserves for a read, in bytes.
 const READ_BYTES: usize = 16 * 1024;
+/// With less room than this a read is not worth its system call, in bytes.
+const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// Why there is no request.
 #[derive(Debug, thiserror::Error)]
@@ -51,11 +53,17 @@ impl RequestCodec {
         self.limits = limits;
     }
 
-    /// Makes room for the next read. It grows by what the request is known to lack, but never to more than twice of what
-    /// the client has really sent, plus one ordinary read.
+    /// Makes room for the next read: an ordinary one, or, inside a long request, what that is known to lack, but never
+    /// more than the client has really sent of it. So a buffer at most doubles, and a declared length alone costs nothing.
+    ///
+    /// Requests that are still alive share the buffer's allocation; when none is, it is used again from its start.
     pub fn reserve(&self, buffer: &mut BytesMut) {
         let missing = self.scanner.missing(buffer.len()).min(buffer.len());
-        buffer.reserve(missing.max(READ_BYTES));
+        if missing > READ_BYTES {
+            buffer.reserve(missing);
+        } else if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
+            buffer.reserve(READ_BYTES);
+        }
     }
 
     /// Decodes the next request at the start of `buffer`, if it is complete.

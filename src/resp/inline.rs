@@ -5,13 +5,13 @@
 //! | `"…"` | `\xHH`, `\n`, `\r`, `\t`, `\b`, `\a`; any other `\c` is `c` |
 //! | `'…'` | only `\'` |
 //!
-//! A quote may open inside a word; behind its end must come a blank or the end of the line. NUL ends the line.
+//! A quote may open inside a word; behind its end must come a blank or the end of the line. NUL is a byte as any other
+//! (Redis would wait for the rest of the line for ever).
 
 use super::{Args, ProtocolError};
 
 /// Splits a line, without its line end, into its words; `None` if it has none.
 pub(super) fn split(line: &[u8]) -> Result<Option<Args>, ProtocolError> {
-    let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
     let mut words = Words { rest: line, text: Vec::with_capacity(line.len()) };
     let mut ends = Vec::new();
     while words.next()? {

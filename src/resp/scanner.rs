@@ -4,8 +4,8 @@
 //! It decides everything that a hostile client could abuse: counts, lengths, nesting, and what a client may send before it
 //! has authenticated. What it lets through is complete and flat: an array of bulk strings, or one inline line.
 //!
-//! The rules and texts are Redis'. In two places it is stricter, so that how the bytes were cut never matters: a line that
-//! is too long is refused also when its end came with the same read, and the CR after a length must be followed by LF.
+//! The rules and texts are those of Valkey 8.1. In one place it is stricter, so that how the bytes were cut never matters: a
+//! line that is too long is refused also when its end came with the same read.
 
 use memchr::memchr;
 
@@ -48,6 +48,9 @@ pub enum ProtocolError {
     /// The line of a length has no end.
     #[error("ERR Protocol error: too big bulk count string")]
     BulkLineTooLong,
+    /// Something else than CR LF behind a count, a length or an argument.
+    #[error("ERR Protocol error: invalid CRLF in request")]
+    InvalidLineEnd,
     /// An inline request has no end.
     #[error("ERR Protocol error: too big inline request")]
     InlineTooLong,
@@ -84,6 +87,7 @@ impl ProtocolError {
             | Self::InvalidBulkLength
             | Self::CountLineTooLong
             | Self::BulkLineTooLong
+            | Self::InvalidLineEnd
             | Self::InlineTooLong
             | Self::UnauthenticatedCount
             | Self::UnauthenticatedBulkLength
@@ -159,28 +163,30 @@ impl Scanner {
                 Some(_) => return self.inline(buf),
             },
         };
-        while array.left > 0 && self.at < buf.len() {
-            if buf[self.at] != b'$' {
-                return Err(ProtocolError::ExpectedBulk(buf[self.at]));
+        while self.at <= buf.len() {
+            // Behind the head of the array, too, stand CR LF: there they are checked twice.
+            if buf[self.at - 2..self.at] != *b"\r\n" {
+                return Err(ProtocolError::InvalidLineEnd);
+            }
+            if array.left == 0 {
+                let scanned = Scanned::Array { consumed: self.at, first: array.first, count: array.count };
+                *self = Self::default();
+                return Ok(scanned);
+            }
+            match buf.get(self.at) {
+                None => break,
+                Some(b'$') => {}
+                Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
             }
             let Some((length, end)) = self.length_line(buf, ProtocolError::BulkLineTooLong)? else { break };
             let bytes = bulk_length(length, limits)?;
-            // The two bytes behind a bulk string are skipped unseen, as Redis does.
             self.at = end.saturating_add(bytes).saturating_add(2);
             if self.at > limits.request_bytes_max {
                 return Err(ProtocolError::RequestTooLong);
             }
             array.left -= 1;
         }
-        if array.left == 0 && self.at <= buf.len() {
-            let scanned = Scanned::Array { consumed: self.at, first: array.first, count: array.count };
-            *self = Self::default();
-            return Ok(scanned);
-        }
         self.array = Some(array);
-        if buf.len() > limits.request_bytes_max {
-            return Err(ProtocolError::RequestTooLong);
-        }
         Ok(Scanned::NeedMore)
     }
 
@@ -247,8 +253,10 @@ impl Scanner {
             Some(cr) => {
                 self.searched = 0;
                 let text = &buf[self.at + 1..cr];
-                let number = super::parse_integer(text).filter(|_| buf[cr + 1] == b'\n');
-                Ok(Some((number, cr + 2)))
+                if buf[cr + 1] != b'\n' {
+                    return Err(ProtocolError::InvalidLineEnd);
+                }
+                Ok(Some((super::parse_integer(text), cr + 2)))
             }
             None if buf.len() - self.at > LINE_BYTES_MAX => Err(too_long),
             None => {
