@@ -118,7 +118,7 @@ pub struct ClientInfo {
 impl ClientInfo {
     /// The user that the client acts as.
     pub fn user(&self) -> &'static str {
-        "default"
+        super::DEFAULT_USER
     }
 
     /// What kind of client it is.
@@ -291,8 +291,7 @@ impl Clients {
         Arc::default()
     }
 
-    /// Adds a client, unless there are `clients_max` of them. Times are milliseconds on any clock that does not go back,
-    /// the same for all calls.
+    /// Adds a client, unless there are `clients_max` of them. `now_ms` is milliseconds since 1970.
     pub fn connect(
         self: &Arc<Self>,
         endpoint: Endpoint,

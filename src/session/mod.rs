@@ -12,7 +12,11 @@ use std::sync::Arc;
 pub use clients::{Activity, Buffers, ClientInfo, Clients, Endpoint, Registration, Unblocked};
 pub use filter::{ClientFilter, ClientKind};
 
-use crate::resp::{Args, Protocol};
+use crate::config::Config;
+use crate::resp::{Args, Limits, Protocol};
+
+/// The user that every client acts as.
+const DEFAULT_USER: &str = "default";
 
 /// What becomes of replies; `CLIENT REPLY` changes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,9 +76,9 @@ impl Queue {
 }
 
 /// The state of one client.
-#[derive(Debug)]
 pub struct Session {
     registration: Registration,
+    config: Arc<Config>,
     /// The number of the database that commands act on.
     pub db: u32,
     /// The protocol of replies.
@@ -95,14 +99,19 @@ pub struct Session {
     pub last_command: &'static str,
     /// How many commands have run.
     pub commands: u64,
+    /// Memory and traffic of the connection, as its task knows them.
+    pub buffers: Buffers,
+    /// Whether the client has given the password, or came when there was none.
     authenticated: bool,
 }
 
 impl Session {
     /// A session as it is right after the connection was accepted.
-    pub fn new(registration: Registration, authenticated: bool) -> Self {
+    pub fn new(registration: Registration, config: Arc<Config>) -> Self {
+        let authenticated = config.settings().requirepass.is_none();
         Self {
             registration,
+            config,
             db: 0,
             protocol: Protocol::Resp2,
             reply_mode: ReplyMode::On,
@@ -113,6 +122,7 @@ impl Session {
             closing: false,
             last_command: "",
             commands: 0,
+            buffers: Buffers::default(),
             authenticated,
         }
     }
@@ -127,19 +137,57 @@ impl Session {
         self.registration.info()
     }
 
-    /// Whether the client has shown who it is, or need not.
+    /// The configuration of the node.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Whether the client may do more than authenticate. Who came when there was no password stays in when one is set,
+    /// and all are let in when it is taken away, as in Redis.
     pub fn authenticated(&self) -> bool {
-        self.authenticated
+        self.authenticated || self.config.settings().requirepass.is_none()
+    }
+
+    /// Authenticates the client; false if there is no such user or this is not its password. What it was before then
+    /// stays.
+    pub fn authenticate(&mut self, user: &[u8], password: &[u8]) -> bool {
+        let right = user == DEFAULT_USER.as_bytes()
+            && self.config.settings().requirepass.as_ref().is_none_or(|expected| expected.matches(password));
+        self.authenticated |= right;
+        right
     }
 
     /// The user that the client acts as.
     pub fn user(&self) -> &'static str {
-        "default"
+        DEFAULT_USER
+    }
+
+    /// What the client may send now.
+    pub fn limits(&self) -> Limits {
+        let settings = self.config.settings();
+        Limits {
+            bulk_bytes_max: settings.proto_max_bulk_len,
+            request_bytes_max: settings.client_query_buffer_limit,
+            authenticated: self.authenticated || settings.requirepass.is_none(),
+        }
+    }
+
+    /// Makes the session what it was when the client connected. `watched` stays: it tells dispatch, which knows the
+    /// executor, that there is something to forget there.
+    pub fn reset(&mut self) {
+        self.db = 0;
+        self.protocol = Protocol::Resp2;
+        self.reply_mode = ReplyMode::On;
+        self.queue = None;
+        self.no_evict = false;
+        self.no_touch = false;
+        self.authenticated = self.config.settings().requirepass.is_none();
+        self.info().set_name("");
     }
 
     /// Copies what others may see into the registry. Called once a batch, and before `CLIENT LIST` and `CLIENT INFO`;
-    /// `now_ms` is on the clock of [`Clients::connect`].
-    pub fn publish(&self, now_ms: u64, buffers: Buffers) {
+    /// `now_ms` is milliseconds since 1970, as in [`Clients::connect`].
+    pub fn publish(&self, now_ms: u64) {
         self.info().update(Activity {
             last_ms: now_ms,
             db: self.db,
@@ -152,7 +200,7 @@ impl Session {
             closing: self.closing,
             command: self.last_command,
             commands: self.commands,
-            buffers,
+            buffers: self.buffers,
         });
     }
 

@@ -7,7 +7,30 @@ fn endpoint(port: u16) -> Endpoint {
 }
 
 fn client(clients: &Arc<Clients>, port: u16, now_ms: u64) -> Session {
-    Session::new(clients.connect(endpoint(port), now_ms, 100).unwrap(), true)
+    let config = Arc::new(Config::from_flags(&[]).unwrap());
+    Session::new(clients.connect(endpoint(port), now_ms, 100).unwrap(), config)
+}
+
+#[test]
+fn a_password_is_asked_for_from_those_who_come_after_it_was_set() {
+    let clients = Clients::new();
+    let config = Arc::new(Config::from_flags(&[]).unwrap());
+    let connect = || Session::new(clients.connect(endpoint(1), 0, 100).unwrap(), Arc::clone(&config));
+    let early = connect();
+    config.set(&[("requirepass", "sesame")]).unwrap();
+    let mut late = connect();
+    assert!(early.authenticated());
+    assert!(!late.authenticated() && !late.limits().authenticated);
+    assert!(!late.authenticate(b"default", b"sesam"));
+    assert!(!late.authenticate(b"somebody", b"sesame"));
+    assert!(!late.authenticated());
+    assert!(late.authenticate(b"default", b"sesame"));
+    assert!(!late.authenticate(b"default", b"wrong"));
+    assert!(late.authenticated() && late.limits().authenticated, "a wrong password takes nothing back");
+    late.reset();
+    assert!(!late.authenticated());
+    config.set(&[("requirepass", "")]).unwrap();
+    assert!(late.authenticated());
 }
 
 #[test]
@@ -63,8 +86,8 @@ fn the_line_of_a_client_shows_what_it_has_published() {
     session.commands = 5;
     session.info().set_name("me");
     session.info().set_lib_name("lib");
-    session
-        .publish(4_500, Buffers { query: 10, query_free: 20, received: 30, sent: 40, ..Default::default() });
+    session.buffers = Buffers { query: 10, query_free: 20, received: 30, sent: 40, ..Default::default() };
+    session.publish(4_500);
     let mut line = String::new();
     session.info().describe(6_000, &mut line);
     for field in [
