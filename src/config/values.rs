@@ -34,7 +34,10 @@ impl Values {
 
     /// Fills in the derived defaults of rows that nobody has set, from the top of the table to its end.
     pub(super) fn derive(&mut self, machine: &Machine) {
-        for (at, row) in rows().enumerate() {
+        // The budget goes first: other defaults are shares of it.
+        let (budget, others): (Vec<_>, Vec<_>) =
+            rows().enumerate().partition(|(_, row)| row.name == "memory-budget");
+        for (at, row) in budget.into_iter().chain(others) {
             if let (Default::Derived(_, compute), false) = (row.default, self.slots[at].set) {
                 self.slots[at].text = compute(self, machine);
             }
