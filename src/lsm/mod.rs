@@ -1,6 +1,7 @@
 //! An ordered byte store; knows no Redis and no Raft.
 
 mod batch;
+mod cache;
 mod coding;
 mod error;
 mod family;
@@ -10,6 +11,7 @@ mod value;
 pub use placeholder::{Cursor, View};
 
 pub use batch::{Batch, BatchBuilder};
+pub use cache::{Cache, CacheStats};
 pub use error::{Error, Result};
 pub use family::Family;
 pub use value::Value;

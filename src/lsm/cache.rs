@@ -1,0 +1,522 @@
+//! The cache: one byte budget for the blocks, indexes and filters of tables, and for rows.
+//!
+//! A *row* is the value of one key, so that a hot key costs one look-up instead of one in each of several blocks. Rows
+//! change with every write, so this rule guards them:
+//!
+//! - A row carries the index of the view that filled it; it is a hit only for views that are not older.
+//! - Keys are spread over stripes, each a lock and a *mark*: the index of the newest effect applied to any of its keys.
+//! - Who applies an effect sets the mark and removes the row under the stripe, and publishes the index after that.
+//! - Who fills inserts under the stripe, and only if the mark is not above the index of its view.
+//!
+//! So a row that is in the cache is the value that its key has at every index from the row's up to the mark of its
+//! stripe, and there is no moment at which a reader of an old view can bring an old value back.
+//!
+//! Blocks never change, and are known by their tree, their table and where they stand in it.
+#![expect(clippy::cast_possible_truncation, reason = "of a hash, the bits that are wanted are kept")]
+
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use quick_cache::{
+    OptionsBuilder, Weighter,
+    sync::{Cache as QuickCache, DefaultLifecycle},
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Index, Value};
+use crate::bugs::{self, Bug};
+
+/// Locks and marks of the rows; a power of two.
+const STRIPES: usize = 1024;
+/// Sets of counters, so that threads that look up different keys seldom write to the same line of memory.
+const CELLS: usize = 16;
+/// What an entry costs besides its bytes: key, links and table of the cache, header of the allocation.
+const ENTRY_BYTES: u64 = 128;
+/// Expected size of an entry; tells how much is remembered of entries that were dropped.
+const EXPECTED_BYTES: u64 = 1 << 10;
+/// Parts of the cache with a lock each. Something larger than its part is not kept.
+const SHARDS: usize = 16;
+/// From this size on, a row is shared with the caller and not copied.
+const SHARED_BYTES_MIN: usize = 4 << 10;
+/// Trees have 24 bits of a block's name and tables the rest; the last tree's name is that of the rows.
+const TABLE_BITS: u32 = 40;
+const ROWS: u64 = u64::MAX;
+/// A row is its index (8 bytes), the length of its key (4), the key and the value.
+const ROW_HEADER_BYTES: usize = 12;
+
+/// Holds blocks and rows up to a number of bytes, and drops what is used least.
+pub struct Cache {
+    entries: QuickCache<Name, Entry, Weight, Mixer>,
+    stripes: Box<[Mutex<Index>]>,
+    cells: Box<[Cell]>,
+    owners: AtomicU64,
+}
+
+/// What was found and what was not, since the cache was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Look-ups of blocks that were there.
+    pub block_hits: u64,
+    /// Look-ups of blocks that were not.
+    pub block_misses: u64,
+    /// Look-ups of rows that were there, and old enough for the view.
+    pub row_hits: u64,
+    /// Look-ups of rows that were not.
+    pub row_misses: u64,
+    /// Rows removed because an effect on their key was applied.
+    pub row_removals: u64,
+    /// Fills refused because an effect newer than the view had been applied.
+    pub row_refusals: u64,
+    /// Entries now.
+    pub entries: u64,
+    /// Bytes now, with what the entries cost besides their contents.
+    pub bytes: u64,
+}
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Cell {
+    block_hits: AtomicU64,
+    block_misses: AtomicU64,
+    row_hits: AtomicU64,
+    row_misses: AtomicU64,
+    row_removals: AtomicU64,
+    row_refusals: AtomicU64,
+}
+
+/// What an entry is known by: tree, table and offset of a block; or the hash of a row's key. Two keys with one hash
+/// drive each other out, and are told apart by the key in the row.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Name(u64, u64);
+
+#[derive(Clone)]
+enum Entry {
+    Block(Bytes),
+    Row(Arc<[u8]>),
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Name, Entry> for Weight {
+    fn weight(&self, _: &Name, entry: &Entry) -> u64 {
+        let bytes = match entry {
+            Entry::Block(block) => block.len(),
+            Entry::Row(row) => row.len(),
+        };
+        ENTRY_BYTES + bytes as u64
+    }
+}
+
+/// Hashes names: a row's is a hash already, and a block's are small numbers that one multiplication spreads.
+#[derive(Clone, Default)]
+struct Mixer(u64);
+
+impl BuildHasher for Mixer {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        Self(0)
+    }
+}
+
+impl Hasher for Mixer {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a name is two numbers");
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(self.0 ^ number ^ 0x9e37_79b9_7f4a_7c15) * 0xa076_1d64_78bd_642f;
+        let (low, high) = (product & u128::from(u64::MAX), product >> 64);
+        // Both halves have 64 bits.
+        self.0 = low as u64 ^ high as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Cache {
+    /// Makes an empty cache for `bytes_max` bytes.
+    pub fn new(bytes_max: u64) -> Self {
+        let expected = usize::try_from(bytes_max / EXPECTED_BYTES).unwrap_or(usize::MAX);
+        let options = OptionsBuilder::new()
+            .weight_capacity(bytes_max)
+            .estimated_items_capacity(expected.max(SHARDS * 32))
+            .shards(SHARDS)
+            .build()
+            .expect("the two capacities are set");
+        Self {
+            entries: QuickCache::with_options(options, Weight, Mixer::default(), DefaultLifecycle::default()),
+            stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
+            cells: (0..CELLS).map(|_| Cell::default()).collect(),
+            owners: AtomicU64::new(0),
+        }
+    }
+
+    /// Sets the budget, and drops entries until they keep it.
+    pub fn set_bytes(&self, bytes_max: u64) {
+        self.entries.set_capacity(bytes_max);
+    }
+
+    /// Returns a number that tells the blocks of one tree from those of the others.
+    pub fn new_owner(&self) -> u64 {
+        let owner = self.owners.fetch_add(1, Ordering::Relaxed);
+        assert!(owner < ROWS >> TABLE_BITS, "a cache serves fewer than 16 million trees");
+        owner
+    }
+
+    /// Returns the block of `table` at `offset`.
+    pub fn block(&self, owner: u64, table: u64, offset: u64) -> Option<Bytes> {
+        let name = block_name(owner, table, offset);
+        let block = match self.entries.get(&name) {
+            Some(Entry::Block(block)) => Some(block),
+            Some(Entry::Row(_)) => unreachable!("a block has a name of its own"),
+            None => None,
+        };
+        let cell = self.cell(offset >> 12);
+        count(if block.is_some() { &cell.block_hits } else { &cell.block_misses });
+        block
+    }
+
+    /// Keeps the block of `table` at `offset`. Scans and compactions do not call this: what they read once must not
+    /// drive out what others read often.
+    pub fn insert_block(&self, owner: u64, table: u64, offset: u64, block: Bytes) {
+        self.entries.insert(block_name(owner, table, offset), Entry::Block(block));
+    }
+
+    /// Looks up the row of `key` for a view at `view`. `value` is set if there is one, and left alone otherwise.
+    pub fn row_get(&self, key: &[u8], view: Index, value: &mut Value) -> bool {
+        let hash = xxh3_64(key);
+        let is_hit = match self.entries.get(&Name(ROWS, hash)) {
+            Some(Entry::Row(row)) => read_row(row, key, view, value),
+            Some(Entry::Block(_)) => unreachable!("a row has a name of its own"),
+            None => false,
+        };
+        let cell = self.cell(hash);
+        count(if is_hit { &cell.row_hits } else { &cell.row_misses });
+        is_hit
+    }
+
+    /// Offers the value that a view at `view` has read for `key`. It is kept unless a newer effect may have been
+    /// applied to the key.
+    pub fn row_fill(&self, key: &[u8], view: Index, value: &[u8]) {
+        let hash = xxh3_64(key);
+        let row = write_row(key, view, value);
+        let mark = self.stripe(hash);
+        if *mark > view && !bugs::on(Bug::RowCacheStale) {
+            count(&self.cell(hash).row_refusals);
+            return;
+        }
+        self.entries.insert(Name(ROWS, hash), Entry::Row(row));
+    }
+
+    /// Says that the entry at `index` is being applied and has an effect on `key`. Comes before the index is published.
+    pub fn row_applied(&self, key: &[u8], index: Index) {
+        let hash = xxh3_64(key);
+        let mut mark = self.stripe(hash);
+        assert!(*mark <= index, "entries are applied in the order of the log");
+        *mark = index;
+        if self.entries.remove(&Name(ROWS, hash)).is_some() {
+            count(&self.cell(hash).row_removals);
+        }
+    }
+
+    /// Empties the cache, and refuses what views below `index` offer from now on. Comes before a state at `index` that
+    /// is not made of effects, an installed or a reloaded one, is published.
+    pub fn clear_at(&self, index: Index) {
+        for stripe in &self.stripes {
+            *lock(stripe) = index;
+        }
+        self.entries.clear();
+    }
+
+    /// Returns what has been counted.
+    pub fn stats(&self) -> CacheStats {
+        let sum = |counter: fn(&Cell) -> &AtomicU64| {
+            self.cells.iter().map(|cell| counter(cell).load(Ordering::Relaxed)).sum()
+        };
+        CacheStats {
+            block_hits: sum(|cell| &cell.block_hits),
+            block_misses: sum(|cell| &cell.block_misses),
+            row_hits: sum(|cell| &cell.row_hits),
+            row_misses: sum(|cell| &cell.row_misses),
+            row_removals: sum(|cell| &cell.row_removals),
+            row_refusals: sum(|cell| &cell.row_refusals),
+            entries: self.entries.len() as u64,
+            bytes: self.entries.weight(),
+        }
+    }
+
+    /// Locks the stripe of the keys with this hash.
+    fn stripe(&self, hash: u64) -> MutexGuard<'_, Index> {
+        // The table of the cache goes by other bits.
+        lock(&self.stripes[(hash >> 40) as usize % STRIPES])
+    }
+
+    fn cell(&self, number: u64) -> &Cell {
+        &self.cells[number as usize % CELLS]
+    }
+}
+
+fn lock(stripe: &Mutex<Index>) -> MutexGuard<'_, Index> {
+    // A mark is one number: it is whole whatever happened to who held the lock.
+    stripe.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn block_name(owner: u64, table: u64, offset: u64) -> Name {
+    assert!(table >> TABLE_BITS == 0, "table numbers are below 2^40");
+    Name(owner << TABLE_BITS | table, offset)
+}
+
+fn write_row(key: &[u8], view: Index, value: &[u8]) -> Arc<[u8]> {
+    let key_bytes = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
+    let mut row = Vec::with_capacity(ROW_HEADER_BYTES + key.len() + value.len());
+    row.extend_from_slice(&view.to_le_bytes());
+    row.extend_from_slice(&key_bytes.to_le_bytes());
+    row.extend_from_slice(key);
+    row.extend_from_slice(value);
+    row.into()
+}
+
+/// Sets `value` to that of the row, if it is one of `key` and not too new for `view`.
+fn read_row(row: Arc<[u8]>, key: &[u8], view: Index, value: &mut Value) -> bool {
+    let (index, rest) = row.split_first_chunk().expect("a row has a header");
+    let (key_bytes, rest) = rest.split_first_chunk().expect("a row has a header");
+    let key_bytes = u32::from_le_bytes(*key_bytes) as usize;
+    if u64::from_le_bytes(*index) > view || key_bytes != key.len() || rest[..key_bytes] != *key {
+        return false;
+    }
+    if rest.len() - key_bytes < SHARED_BYTES_MIN {
+        value.set_copy(&rest[key_bytes..]);
+    } else {
+        value.set_shared(Bytes::from_owner(row).slice(ROW_HEADER_BYTES + key_bytes..));
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    fn row(cache: &Cache, key: &[u8], view: Index) -> Option<Vec<u8>> {
+        let mut value = Value::default();
+        cache.row_get(key, view, &mut value).then(|| value.to_vec())
+    }
+
+    #[test]
+    fn a_row_is_seen_by_views_that_are_not_older() {
+        let cache = Cache::new(1 << 20);
+        assert_eq!(row(&cache, b"key", 9), None);
+        cache.row_fill(b"key", 5, b"five");
+        assert_eq!(row(&cache, b"key", 4), None);
+        assert_eq!(row(&cache, b"key", 5), Some(b"five".to_vec()));
+        assert_eq!(row(&cache, b"key", 9), Some(b"five".to_vec()));
+        assert_eq!(row(&cache, b"kex", 9), None);
+        let stats = cache.stats();
+        assert_eq!((stats.row_hits, stats.row_misses, stats.entries), (2, 3, 1));
+        assert_eq!(stats.bytes, ENTRY_BYTES + 12 + 3 + 4);
+    }
+
+    #[test]
+    fn an_applied_effect_removes_the_row() {
+        let cache = Cache::new(1 << 20);
+        cache.row_fill(b"key", 5, b"five");
+        cache.row_applied(b"key", 6);
+        assert_eq!(row(&cache, b"key", 6), None);
+        assert_eq!(cache.stats().row_removals, 1);
+        // A reader at 6, after it was published, brings the new value in.
+        cache.row_fill(b"key", 6, b"six");
+        assert_eq!(row(&cache, b"key", 6), Some(b"six".to_vec()));
+    }
+
+    /// A reader has looked the key up in a view at 5; entry 6 is applied; the reader fills; a reader at 6 asks.
+    fn fill_after_apply(cache: &Cache) -> Option<Vec<u8>> {
+        cache.row_applied(b"key", 6);
+        cache.row_fill(b"key", 5, b"five");
+        row(cache, b"key", 6)
+    }
+
+    #[test]
+    fn a_late_fill_does_not_bring_an_old_value_back() {
+        let cache = Cache::new(1 << 20);
+        assert_eq!(fill_after_apply(&cache), None);
+        assert_eq!(cache.stats().row_refusals, 1);
+    }
+
+    #[test]
+    fn a_late_fill_that_ignores_the_mark_is_noticed() {
+        let cache = Cache::new(1 << 20);
+        let seen = bugs::with(Bug::RowCacheStale, || fill_after_apply(&cache));
+        assert_eq!(seen, Some(b"five".to_vec()), "the planted bug brought no old value back");
+    }
+
+    #[test]
+    fn a_row_of_a_later_view_is_kept_from_an_earlier_one() {
+        let cache = Cache::new(1 << 20);
+        // Entry 6 is applied and published; a reader at 6 fills while one at 5 still runs.
+        cache.row_applied(b"key", 6);
+        cache.row_fill(b"key", 6, b"six");
+        assert_eq!(row(&cache, b"key", 5), None);
+    }
+
+    #[test]
+    fn an_effect_on_one_key_leaves_the_rows_of_others() {
+        let cache = Cache::new(1 << 20);
+        for number in 0..200u32 {
+            cache.row_fill(&number.to_be_bytes(), 5, b"five");
+        }
+        cache.row_applied(&7u32.to_be_bytes(), 6);
+        let gone = (0..200u32).filter(|number| row(&cache, &number.to_be_bytes(), 6).is_none());
+        assert_eq!(gone.collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn a_cleared_cache_refuses_what_older_views_offer() {
+        let cache = Cache::new(1 << 20);
+        cache.row_fill(b"key", 5, b"five");
+        cache.clear_at(20);
+        assert_eq!(row(&cache, b"key", 20), None);
+        for number in 0..2000u32 {
+            cache.row_fill(&number.to_be_bytes(), 19, b"old");
+            assert_eq!(row(&cache, &number.to_be_bytes(), 20), None);
+        }
+        cache.row_fill(b"key", 20, b"new");
+        assert_eq!(row(&cache, b"key", 20), Some(b"new".to_vec()));
+    }
+
+    #[test]
+    #[should_panic(expected = "in the order of the log")]
+    fn marks_do_not_go_back() {
+        let cache = Cache::new(1 << 20);
+        cache.row_applied(b"key", 6);
+        cache.row_applied(b"key", 5);
+    }
+
+    #[test]
+    fn keys_with_one_hash_are_told_apart() {
+        let row = write_row(b"key", 5, b"value");
+        let mut value = Value::default();
+        assert!(!read_row(Arc::clone(&row), b"kez", 5, &mut value));
+        assert!(!read_row(Arc::clone(&row), b"ke", 5, &mut value));
+        assert!(!read_row(Arc::clone(&row), b"keyv", 5, &mut value));
+        assert!(!read_row(Arc::clone(&row), b"key", 4, &mut value));
+        assert!(value.is_empty());
+        assert!(read_row(row, b"key", 5, &mut value));
+        assert_eq!(&value[..], b"value");
+    }
+
+    #[test]
+    fn long_and_empty_rows_read_back() {
+        let cache = Cache::new(1 << 30);
+        let mut value = Value::default();
+        for bytes_len in [0, 1, SHARED_BYTES_MIN - 1, SHARED_BYTES_MIN, 1 << 20] {
+            let long = vec![7; bytes_len];
+            cache.row_fill(b"", 5, &long);
+            assert!(cache.row_get(b"", 5, &mut value));
+            assert_eq!(&value[..], long);
+        }
+        assert_eq!(value.to_bytes().as_ptr(), value.as_ptr(), "a long row is shared");
+    }
+
+    #[test]
+    fn blocks_are_known_by_tree_table_and_offset() {
+        let cache = Cache::new(1 << 20);
+        let (one, two) = (cache.new_owner(), cache.new_owner());
+        cache.insert_block(one, 1, 0, Bytes::from_static(b"a"));
+        cache.insert_block(one, 2, 0, Bytes::from_static(b"b"));
+        cache.insert_block(one, 1, 4096, Bytes::from_static(b"c"));
+        cache.insert_block(two, 1, 0, Bytes::from_static(b"d"));
+        assert_eq!(cache.block(one, 1, 0).unwrap(), "a");
+        assert_eq!(cache.block(one, 2, 0).unwrap(), "b");
+        assert_eq!(cache.block(one, 1, 4096).unwrap(), "c");
+        assert_eq!(cache.block(two, 1, 0).unwrap(), "d");
+        assert_eq!(cache.block(two, 2, 0), None);
+        let stats = cache.stats();
+        assert_eq!((stats.block_hits, stats.block_misses, stats.row_misses), (4, 1, 0));
+    }
+
+    #[test]
+    fn the_budget_is_kept_and_can_be_changed() {
+        let cache = Cache::new(1 << 20);
+        let owner = cache.new_owner();
+        for number in 0..1000u32 {
+            cache.insert_block(owner, 1, u64::from(number) << 12, Bytes::from(vec![0; 4096]));
+            cache.row_fill(&number.to_be_bytes(), 1, &[1; 100]);
+            assert!(cache.stats().bytes <= 1 << 20);
+        }
+        assert!(cache.stats().bytes > 1 << 19, "the budget is used");
+        cache.set_bytes(1 << 18);
+        assert!(cache.stats().bytes <= 1 << 18);
+        cache.set_bytes(0);
+        assert_eq!(cache.stats().bytes, 0);
+        cache.row_fill(b"key", 1, b"value");
+        assert_eq!(row(&cache, b"key", 1), None, "a cache without a budget keeps nothing");
+        cache.set_bytes(1 << 20);
+        cache.row_fill(b"key", 1, b"value");
+        assert_eq!(row(&cache, b"key", 1), Some(b"value".to_vec()));
+    }
+
+    #[test]
+    fn readers_beside_a_writer_never_see_an_older_row() {
+        const ENTRIES_MAX: u64 = 100_000_000;
+        let cache = Cache::new(1 << 20);
+        let keys: Vec<[u8; 4]> = (0..8u32).map(u32::to_be_bytes).collect();
+        // The state that rows are read from: by key, the index of its newest effect.
+        let state: Vec<AtomicU64> = keys.iter().map(|_| AtomicU64::new(0)).collect();
+        let published = AtomicU64::new(0);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for reader in 0..2 {
+                let (cache, keys, state) = (&cache, &keys, &state);
+                let (published, is_over) = (&published, &is_over);
+                scope.spawn(move || {
+                    let mut rng = fastrand::Rng::with_seed(reader);
+                    let mut value = Value::default();
+                    while !is_over.load(Ordering::Acquire) {
+                        let number = rng.usize(..keys.len());
+                        let view = published.load(Ordering::Acquire);
+                        // What the key is at this view, or is already beyond it.
+                        let newest = state[number].load(Ordering::Acquire);
+                        if cache.row_get(&keys[number], view, &mut value) {
+                            let seen = u64::from_le_bytes(value[..].try_into().unwrap());
+                            assert!(seen <= view, "{seen} at {view}");
+                            assert!(
+                                newest > view || seen >= newest,
+                                "{seen} at {view}, and {newest} was applied"
+                            );
+                        } else if newest <= view {
+                            cache.row_fill(&keys[number], view, &newest.to_le_bytes());
+                        }
+                    }
+                });
+            }
+            let mut rng = fastrand::Rng::with_seed(9);
+            for entry in 1..=ENTRIES_MAX {
+                let number = rng.usize(..keys.len());
+                cache.row_applied(&keys[number], entry);
+                state[number].store(entry, Ordering::Release);
+                published.store(entry, Ordering::Release);
+                let stats = cache.stats();
+                if stats.row_hits > 1000 && stats.row_removals > 1000 {
+                    break;
+                }
+            }
+            is_over.store(true, Ordering::Release);
+        });
+        assert!(cache.stats().row_hits > 1000);
+    }
+}
