@@ -36,6 +36,12 @@ impl Arena {
         self.words[at as usize].load(Ordering::Relaxed)
     }
 
+    /// Loads a word for the sake of its cache line. It may be any.
+    #[inline]
+    pub(super) fn peek(&self, at: Offset) -> u64 {
+        self.words.get(at as usize).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
     /// Stores a word that nothing leads to yet.
     #[inline]
     pub(super) fn write(&self, at: Offset, word: u64) {

@@ -205,6 +205,22 @@ impl Arena {
         }
     }
 
+    /// Loads the cache lines of the node that a link leads to and of a short value behind it.
+    #[inline]
+    pub(super) fn touch(&self, link: u64) -> u64 {
+        let node = offset(link);
+        self.peek(node) ^ self.peek(node + 8) ^ self.peek(node + 15)
+    }
+
+    /// As [`Arena::touch`], for the node behind that one, if a key with this tag may be there.
+    #[inline]
+    pub(super) fn touch_next(&self, link: u64, target_tag: u32) -> u64 {
+        if offset(link) == 0 || link & TOWER != 0 || tag(link) >= target_tag {
+            return 0;
+        }
+        self.touch(self.follow(Self::link_at(offset(link), 0)))
+    }
+
     /// Returns the first node of a list.
     pub(super) fn first(&self, slot: Offset) -> Option<Offset> {
         let mut link = self.follow(slot);

@@ -44,6 +44,8 @@ const BITS_MIN: u32 = 3;
 const BITS_MAX: u32 = 22;
 /// The first directory of a family takes one word of 16 of the data's.
 const DIRECTORY_SHARE: usize = 16;
+/// Keys that are touched in one go.
+const TOUCH_KEYS: usize = 64;
 /// Slot of the plain list. The word before it is never given out either: it stands for the start of that list.
 const PLAIN: Offset = 1;
 /// First word of the data.
@@ -152,11 +154,23 @@ impl Memtable {
     }
 
     /// Loads what look-ups of these keys will need first, so that the waits for memory overlap instead of adding up.
+    ///
+    /// It goes in steps over all keys, slots, then nodes, then the next nodes of those that stand second: within a
+    /// step no load waits for another.
     pub fn touch(&self, keys: &[&[u8]]) {
         let mut sum = 0;
-        for key in keys {
-            let target = self.target(key);
-            sum ^= self.arena.first(target.slot).map_or(0, |node| self.arena.read(node));
+        for keys in keys.chunks(TOUCH_KEYS) {
+            let mut steps = [(0, 0); TOUCH_KEYS];
+            for (step, key) in steps.iter_mut().zip(keys) {
+                let target = self.target(key);
+                *step = (self.arena.follow(target.slot), target.tag);
+            }
+            for (link, _) in &steps[..keys.len()] {
+                sum ^= self.arena.touch(*link);
+            }
+            for (link, tag) in &steps[..keys.len()] {
+                sum ^= self.arena.touch_next(*link, *tag);
+            }
         }
         std::hint::black_box(sum);
     }
