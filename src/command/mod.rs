@@ -1,6 +1,8 @@
 //! The commands, one file per documentation group: the only place that knows their names.
 
 mod arguments;
+mod client;
+mod connection;
 pub mod glob;
 mod introspect;
 mod node;
@@ -25,8 +27,11 @@ use crate::resp::{Args, ReplyWriter};
 use crate::session::Session;
 
 /// Every group of commands; a new one is a line here.
-const GROUPS: &[(Group, &[Command])] =
-    &[(Group::Server, server::COMMANDS), (Group::Transactions, transaction::COMMANDS)];
+const GROUPS: &[(Group, &[Command])] = &[
+    (Group::Connection, connection::COMMANDS),
+    (Group::Server, server::COMMANDS),
+    (Group::Transactions, transaction::COMMANDS),
+];
 
 /// How many rows the table has, subcommands included: each has an [`Command::id`] below it.
 pub const COUNT: usize = count();
