@@ -20,6 +20,14 @@ pub enum Bug {
     MemtableIgnoresView,
     /// A read fills the row cache although a newer effect has been applied.
     RowCacheStale,
+    /// A compaction drops a tombstone although an older record of its key may lie below.
+    TombstoneDroppedEarly,
+    /// The manifest names tables that were not synced.
+    EditBeforeTableSync,
+    /// A flush records an index above the last entry of the memtable that it wrote.
+    FlushIndexTooHigh,
+    /// A compaction acts on graves that are not in tables yet.
+    GraveFromMemtable,
 }
 
 #[cfg(feature = "planted-bugs")]

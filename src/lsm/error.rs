@@ -3,7 +3,7 @@
 use std::io;
 
 /// A result of the engine.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why the engine could not answer.
 ///

@@ -1,32 +1,44 @@
 //! An ordered byte store; knows no Redis and no Raft.
 
 mod batch;
+mod block;
 mod cache;
+mod checkpoint;
 mod coding;
+pub mod compaction;
 mod error;
 mod family;
+mod flush;
+mod generation;
+mod manifest;
 pub mod memtable;
-mod placeholder;
+mod merge;
+mod options;
+mod stats;
+mod store;
+mod table;
+mod tree;
 mod value;
-pub use placeholder::{Cursor, View};
+mod verify;
+mod version;
+mod view;
 
 pub use batch::{Batch, BatchBuilder};
 pub use cache::{Cache, CacheStats};
+pub use checkpoint::{Checkpoint, CheckpointFile, CheckpointJob};
+pub use compaction::CompactionJob;
 pub use error::{Error, Result};
 pub use family::Family;
+pub use flush::FlushJob;
+pub use options::{Levels, Options};
+pub use stats::Stats;
+pub use tree::{Debt, Installed, Tree};
 pub use value::Value;
+pub use verify::{Verified, VerifyJob};
+pub use version::Flushed;
+pub use view::{Cursor, View};
 
-/// The place of an entry in the log: the engine's sequence number.
-pub type Index = u64;
-
-/// An entry of the log, named as Raft does. To the engine the term is a number that it keeps beside the index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// Index of the entry; 0 is before the first.
-    pub index: Index,
-    /// Term of the entry.
-    pub term: u64,
-}
+pub use crate::log::{Index, Position};
 
 /// Whether a read may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

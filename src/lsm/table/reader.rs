@@ -1,0 +1,330 @@
+//! A table that is open: its top index in memory, all else through the cache.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+
+use super::{
+    Properties, file_name, filter,
+    footer::{FOOTER_BYTES, Footer},
+};
+use crate::{
+    disk::{Disk, File, join},
+    lsm::{
+        Access, Cache, Error, Result, Value,
+        block::{Block, BlockIter, Handle, Malformed, unseal},
+        coding::{Reader, fence},
+        error::At,
+        stats::Counters,
+    },
+};
+
+/// What is read at once when a table is opened: enough for top, properties and footer of most.
+const TAIL_BYTES: u64 = 16 << 10;
+/// Values of at least this size are shared with their block instead of being copied out of it.
+const SHARED_BYTES_MIN: usize = 4 << 10;
+
+/// What all tables of a tree share.
+pub(in crate::lsm) struct TableContext {
+    pub(in crate::lsm) disk: Arc<dyn Disk>,
+    pub(in crate::lsm) cache: Arc<Cache>,
+    /// Tells this tree's blocks from those of others in the same cache.
+    pub(in crate::lsm) owner: u64,
+    pub(in crate::lsm) counters: Counters,
+    /// Paths of files that no version and no reader holds any more.
+    pub(in crate::lsm) trash: Mutex<Vec<String>>,
+}
+
+/// What a look-up in tables came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::lsm) enum Found {
+    Missing,
+    Deleted,
+    Value,
+}
+
+/// An open table. Its file is given up for removal when the last one who holds the table lets go, if it is obsolete.
+pub(in crate::lsm) struct Table {
+    properties: Arc<Properties>,
+    path: String,
+    file: Arc<dyn File>,
+    partitions: Vec<Partition>,
+    context: Arc<TableContext>,
+    is_obsolete: AtomicBool,
+}
+
+/// A record of the top index.
+struct Partition {
+    /// Orders as the separators do, and is found without following a pointer.
+    fence: u64,
+    separator: Bytes,
+    index: Handle,
+    filter: Handle,
+}
+
+impl Table {
+    /// Opens the table with these properties in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the file is not that table.
+    pub(in crate::lsm) fn open(
+        context: &Arc<TableContext>,
+        dir: &str,
+        properties: Arc<Properties>,
+    ) -> Result<Table> {
+        let path = join(dir, &file_name(properties.id));
+        let file = context.disk.open(&path).at("open", &path)?;
+        let file_bytes = file.len().at("measure", &path)?;
+        let corrupt = |offset: u64, what: &'static str| Error::Corrupt { file: path.clone(), offset, what };
+        if file_bytes != properties.file_bytes || file_bytes < FOOTER_BYTES as u64 {
+            return Err(corrupt(file_bytes, "its length is not that in the manifest"));
+        }
+        let tail_bytes = file_bytes.min(TAIL_BYTES);
+        let tail_at = file_bytes - tail_bytes;
+        let mut tail = vec![0; usize::try_from(tail_bytes).expect("at most 16 KiB")];
+        file.read_at(&mut tail, tail_at).at("read", &path)?;
+        let footer_at = file_bytes - FOOTER_BYTES as u64;
+        let footer = tail.last_chunk().expect("the tail holds the footer");
+        let footer = Footer::decode(footer).map_err(|Malformed(what)| corrupt(footer_at, what))?;
+        if footer.id != properties.id {
+            return Err(corrupt(footer_at, "it is another table"));
+        }
+        let part = |handle: Handle| -> Result<Bytes> {
+            let end = handle.offset.checked_add(handle.bytes.into()).filter(|&end| end <= footer_at);
+            if end.is_none() {
+                return Err(corrupt(footer_at, "the footer points outside of the file"));
+            }
+            let mut raw = vec![0; handle.bytes as usize];
+            match handle.offset.checked_sub(tail_at).and_then(|at| usize::try_from(at).ok()) {
+                Some(at) => raw.copy_from_slice(&tail[at..at + handle.bytes as usize]),
+                None => file.read_at(&mut raw, handle.offset).at("read", &path)?,
+            }
+            unseal(raw, properties.id, handle.offset).map_err(|Malformed(what)| corrupt(handle.offset, what))
+        };
+        let found = part(footer.properties)?;
+        let expected = Properties { id: 0, file_bytes: 0, file_hash: 0, ..(*properties).clone() };
+        if Properties::decode(&mut Reader::new(&found)) != Some(expected) {
+            return Err(corrupt(footer.properties.offset, "its properties are not those in the manifest"));
+        }
+        let partitions =
+            read_top(part(footer.top)?).map_err(|Malformed(what)| corrupt(footer.top.offset, what))?;
+        let context = Arc::clone(context);
+        Ok(Table { properties, path, file, partitions, context, is_obsolete: AtomicBool::new(false) })
+    }
+
+    pub(in crate::lsm) fn properties(&self) -> &Arc<Properties> {
+        &self.properties
+    }
+
+    pub(in crate::lsm) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Looks `key` up; `hash` is its [`filter::hash`]. `value` is set if there is one.
+    pub(in crate::lsm) fn get(
+        &self,
+        key: &[u8],
+        hash: u64,
+        access: Access,
+        value: &mut Value,
+    ) -> Result<Found> {
+        let Some(partition) = self.partitions.get(self.partition_of(key)) else {
+            return Ok(Found::Missing);
+        };
+        let counters = &self.context.counters;
+        let is_filtered = partition.filter.bytes > 0;
+        if is_filtered {
+            let filter = self.read(partition.filter, access, true)?;
+            let passes = filter::may_hold(&filter, hash)
+                .ok_or_else(|| self.corrupt(partition.filter, Malformed("this is no filter")))?;
+            counters.filter_checked.add(1);
+            if !passes {
+                counters.filter_useful.add(1);
+                return Ok(Found::Missing);
+            }
+        }
+        let index = self.block(partition.index, access, true)?;
+        let listed = index.find_at_or_after(key).map_err(|why| self.corrupt(partition.index, why))?;
+        let Some(listed) = listed else {
+            return Err(self.corrupt(partition.index, Malformed("an index ends below its separator")));
+        };
+        let handle = self.handle(listed, partition.index)?;
+        counters.data_blocks_searched.add(1);
+        let block = self.block(handle, access, true)?;
+        let hit = block.find(key).map_err(|why| self.corrupt(handle, why))?;
+        match hit {
+            None => {
+                counters.filter_false_positive.add(u64::from(is_filtered));
+                Ok(Found::Missing)
+            }
+            Some(hit) => match hit.value {
+                None => Ok(Found::Deleted),
+                Some(range) => {
+                    if range.len() < SHARED_BYTES_MIN {
+                        value.set_copy(&block.bytes()[range]);
+                    } else {
+                        value.set_shared(block.bytes().slice(range));
+                    }
+                    Ok(Found::Value)
+                }
+            },
+        }
+    }
+
+    /// Returns about how many bytes of the file hold keys with this prefix. Reads index blocks.
+    pub(in crate::lsm) fn bytes_of_prefix(&self, prefix: &[u8]) -> Result<u64> {
+        if self.properties.is_within_prefix(prefix) {
+            return Ok(self.properties.file_bytes);
+        }
+        if !self.properties.may_hold_prefix(prefix) {
+            return Ok(0);
+        }
+        let start = self.offset_of(prefix)?;
+        let end = match successor(prefix) {
+            Some(after) => self.offset_of(&after)?,
+            None => self.properties.file_bytes,
+        };
+        Ok(end.saturating_sub(start))
+    }
+
+    /// Returns the offset of the data block in which `key` would lie.
+    fn offset_of(&self, key: &[u8]) -> Result<u64> {
+        let Some(partition) = self.partitions.get(self.partition_of(key)) else {
+            return Ok(self.properties.file_bytes);
+        };
+        let index = self.block(partition.index, Access::Disk, true)?;
+        match index.find_at_or_after(key).map_err(|why| self.corrupt(partition.index, why))? {
+            Some(listed) => Ok(self.handle(listed, partition.index)?.offset),
+            None => Err(self.corrupt(partition.index, Malformed("an index ends below its separator"))),
+        }
+    }
+
+    /// Returns the number of the first partition that may hold `key` or keys after it; the number of partitions if none.
+    pub(super) fn partition_of(&self, key: &[u8]) -> usize {
+        let wanted = fence(key);
+        self.partitions.partition_point(|partition| {
+            partition.fence < wanted || (partition.fence == wanted && *partition.separator < *key)
+        })
+    }
+
+    pub(super) fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Returns a key that is not below any key of the partition, and below all keys after it.
+    pub(super) fn separator(&self, partition: usize) -> &[u8] {
+        &self.partitions[partition].separator
+    }
+
+    /// Reads the index block of a partition.
+    pub(super) fn index_of(&self, partition: usize, access: Access) -> Result<Block> {
+        self.block(self.partitions[partition].index, access, true)
+    }
+
+    /// Reads the filter of a partition, if it has one.
+    pub(in crate::lsm) fn filter_of(&self, partition: usize, access: Access) -> Result<Option<Bytes>> {
+        let handle = self.partitions[partition].filter;
+        if handle.bytes == 0 { Ok(None) } else { self.read(handle, access, false).map(Some) }
+    }
+
+    /// Reads the data block that the current record of an index block lists.
+    pub(super) fn data_of(&self, index: &BlockIter, access: Access, fill: bool) -> Result<(Handle, Block)> {
+        let listed = index.value().unwrap_or_default();
+        let handle = self.handle(listed, Handle::default())?;
+        Ok((handle, self.block(handle, access, fill)?))
+    }
+
+    fn handle(&self, listed: &[u8], index: Handle) -> Result<Handle> {
+        read_handle(&mut Reader::new(listed))
+            .ok_or_else(|| self.corrupt(index, Malformed("an index does not say where a block is")))
+    }
+
+    fn block(&self, handle: Handle, access: Access, fill: bool) -> Result<Block> {
+        Block::new(self.read(handle, access, fill)?).map_err(|why| self.corrupt(handle, why))
+    }
+
+    /// Returns the contents of a block from the cache or else the file; then puts it into the cache if `fill`.
+    fn read(&self, handle: Handle, access: Access, fill: bool) -> Result<Bytes> {
+        let context = &*self.context;
+        let id = self.properties.id;
+        if let Some(contents) = context.cache.block(context.owner, id, handle.offset) {
+            context.counters.blocks_cached.add(1);
+            return Ok(contents);
+        }
+        let end = handle.offset.checked_add(handle.bytes.into());
+        if end.is_none_or(|end| end > self.properties.file_bytes) {
+            return Err(self.corrupt(handle, Malformed("a block lies outside of the file")));
+        }
+        let mut raw = vec![0; handle.bytes as usize];
+        match access {
+            Access::Disk => self.file.read_at(&mut raw, handle.offset).at("read", &self.path)?,
+            Access::Memory => {
+                if !self.file.try_read_at(&mut raw, handle.offset).at("read", &self.path)? {
+                    return Err(Error::WouldBlock);
+                }
+            }
+        }
+        context.counters.blocks_read.add(1);
+        let contents = unseal(raw, id, handle.offset).map_err(|why| self.corrupt(handle, why))?;
+        if fill {
+            context.cache.insert_block(context.owner, id, handle.offset, contents.clone());
+        }
+        Ok(contents)
+    }
+
+    pub(super) fn corrupt(&self, handle: Handle, Malformed(what): Malformed) -> Error {
+        Error::Corrupt { file: self.path.clone(), offset: handle.offset, what }
+    }
+
+    /// Says that no later version has this table: its file goes when the last reader does.
+    pub(in crate::lsm) fn set_obsolete(&self) {
+        self.is_obsolete.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if *self.is_obsolete.get_mut() {
+            let mut trash = self.context.trash.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            trash.push(std::mem::take(&mut self.path));
+        }
+    }
+}
+
+fn read_handle(reader: &mut Reader<'_>) -> Option<Handle> {
+    let offset = reader.varint()?;
+    Some(Handle { offset, bytes: u32::try_from(reader.varint()?).ok()? })
+}
+
+fn read_top(contents: Bytes) -> Result<Vec<Partition>, Malformed> {
+    let mut iter = BlockIter::new(Block::new(contents)?);
+    let mut partitions: Vec<Partition> = Vec::new();
+    iter.first()?;
+    while iter.valid() {
+        let mut reader = Reader::new(iter.value().unwrap_or_default());
+        let handles = read_handle(&mut reader).zip(read_handle(&mut reader));
+        let (index, filter) = handles.ok_or(Malformed("the top index does not say where a partition is"))?;
+        let separator = Bytes::copy_from_slice(iter.key());
+        if partitions.last().is_some_and(|before| before.separator >= separator) {
+            return Err(Malformed("the keys of the top index do not ascend"));
+        }
+        partitions.push(Partition { fence: fence(&separator), separator, index, filter });
+        iter.next()?;
+    }
+    if partitions.is_empty() { Err(Malformed("a table without partitions")) } else { Ok(partitions) }
+}
+
+/// Returns the first key after all keys with this prefix; `None` if there is none.
+pub(in crate::lsm) fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut after = prefix.to_vec();
+    while let Some(last) = after.pop() {
+        if last < u8::MAX {
+            after.push(last + 1);
+            return Some(after);
+        }
+    }
+    None
+}

@@ -1,0 +1,209 @@
+//! Views: what the tree held after one entry.
+
+use std::sync::Arc;
+
+use super::{
+    Access, Family, Index, Result, Value,
+    memtable::{self, Memtable},
+    merge::{Bounds, Merge, Source},
+    table::{self, RunIter, Table, TableContext, filter},
+    version::Version,
+};
+
+/// Data blocks of each run that a cursor may put into the cache. Longer scans go past it.
+const SCAN_FILLS_MAX: u32 = 16;
+
+/// Where a view looks: memtables and tables, newest first. Made anew when one of them changes.
+pub(super) struct Sources {
+    pub(super) active: Arc<Memtable>,
+    /// Newest first.
+    pub(super) sealed: Vec<Arc<Memtable>>,
+    pub(super) version: Arc<Version<Table>>,
+    pub(super) context: Arc<TableContext>,
+    pub(super) families: &'static [Family],
+}
+
+/// What the tree held after one entry. It stays that way, and keeps the memtables and tables alive that it needs: a view
+/// that is held for long costs memory and disk.
+#[derive(Clone)]
+pub struct View {
+    pub(super) sources: Arc<Sources>,
+    pub(super) index: Index,
+}
+
+impl View {
+    /// Returns the index of the last entry that the view holds.
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    /// Looks `key` up; `value` is set if it exists, and left with unspecified contents otherwise.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`](super::Error::WouldBlock) if the disk is needed and `access` forbids it; any other error is
+    /// fatal for the node.
+    pub fn get(&self, key: &[u8], access: Access, value: &mut Value) -> Result<bool> {
+        let sources = &*self.sources;
+        // As long as there are no tables, the row cache cannot be of use.
+        let has_tables = !sources.version.is_empty();
+        let is_row =
+            has_tables && sources.families.get(usize::from(key[0])).is_some_and(|family| family.rows);
+        if is_row && sources.context.cache.row_get(key, self.index, value) {
+            return Ok(true);
+        }
+        for memtable in std::iter::once(&sources.active).chain(&sources.sealed) {
+            match memtable.get(key, self.index, value) {
+                memtable::Found::Missing => {}
+                memtable::Found::Deleted => return Ok(false),
+                memtable::Found::Value => return Ok(true),
+            }
+        }
+        if !has_tables {
+            return Ok(false);
+        }
+        let is_there = get_in_tables(&sources.version, key, access, value)?;
+        if is_row && is_there {
+            sources.context.cache.row_fill(key, self.index, value);
+        }
+        Ok(is_there)
+    }
+
+    /// Touches what a look-up of each of these keys will touch in memory. A hint: the look-ups of a batch then wait for
+    /// memory together and not one after the other.
+    pub fn prefetch(&self, keys: &[&[u8]]) {
+        self.sources.active.touch(keys);
+    }
+
+    /// Returns a cursor over all keys in byte order. It stands nowhere until it is sought.
+    pub fn cursor(&self, access: Access) -> Cursor {
+        let sources = &*self.sources;
+        let memtables = std::iter::once(&sources.active).chain(&sources.sealed);
+        let memtables = memtables.map(|memtable| Source::Memtable(memtable.cursor(self.index)));
+        let runs = sources.version.runs().filter(|(_, run)| !run.tables().is_empty());
+        let runs = runs.map(|(_, run)| Source::Run(RunIter::new(run.clone(), access, SCAN_FILLS_MAX)));
+        Cursor { merge: Merge::new(memtables.chain(runs).collect()), _view: self.clone() }
+    }
+}
+
+/// Looks `key` up in the tables, newest first.
+fn get_in_tables(version: &Version<Table>, key: &[u8], access: Access, value: &mut Value) -> Result<bool> {
+    let hash = filter::hash(key);
+    for (_, run) in version.runs() {
+        let Some(placed) = run.find(key) else { continue };
+        match placed.table.get(key, hash, access, value)? {
+            table::Found::Missing => {}
+            table::Found::Deleted => return Ok(false),
+            table::Found::Value => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
+/// A place in a view: at a key, or nowhere. Deleted keys are not seen.
+///
+/// After an error it stands nowhere; it can be sought again.
+pub struct Cursor {
+    merge: Merge,
+    _view: View,
+}
+
+impl Cursor {
+    /// Bounds the cursor: keys below `lower` or from `upper` on are not shown, and blocks that hold no others are not
+    /// read. An empty `lower`, or no `upper`, is no bound. The cursor then stands nowhere.
+    pub fn set_bounds(&mut self, lower: &[u8], upper: Option<&[u8]>) {
+        self.merge.set_bounds(Bounds::new(lower, upper));
+    }
+
+    /// Goes to the first key ≥ `key`.
+    ///
+    /// # Errors
+    /// As [`View::get`]; so for the other movements.
+    pub fn seek(&mut self, key: &[u8]) -> Result<()> {
+        let lower = self.merge.bounds().lower().unwrap_or_default();
+        if key < lower {
+            let lower = lower.to_vec();
+            self.merge.seek(&lower)?;
+        } else {
+            self.merge.seek(key)?;
+        }
+        self.skip_forward()
+    }
+
+    /// Goes to the last key < `key`.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn seek_before(&mut self, key: &[u8]) -> Result<()> {
+        match self.merge.bounds().upper() {
+            Some(upper) if upper < key => {
+                let upper = upper.to_vec();
+                self.merge.seek_before(&upper)?;
+            }
+            _ => self.merge.seek_before(key)?,
+        }
+        self.skip_backward()
+    }
+
+    /// Goes to the next key.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    #[expect(clippy::should_implement_trait, reason = "it can fail, and lends what it shows")]
+    pub fn next(&mut self) -> Result<()> {
+        self.merge.next()?;
+        self.skip_forward()
+    }
+
+    /// Goes to the key before.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn prev(&mut self) -> Result<()> {
+        self.merge.prev()?;
+        self.skip_backward()
+    }
+
+    /// Whether the cursor stands at a key.
+    #[inline]
+    pub fn valid(&self) -> bool {
+        self.merge.valid()
+    }
+
+    /// Returns the key. The cursor is valid.
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        self.merge.key()
+    }
+
+    /// Returns the value. The cursor is valid.
+    #[inline]
+    pub fn value(&self) -> &[u8] {
+        self.merge.value().expect("a cursor does not stop at a tombstone")
+    }
+
+    fn skip_forward(&mut self) -> Result<()> {
+        while self.merge.valid() {
+            if self.merge.bounds().upper().is_some_and(|upper| upper <= self.merge.key()) {
+                self.merge.leave();
+            } else if self.merge.value().is_some() {
+                break;
+            } else {
+                self.merge.next()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn skip_backward(&mut self) -> Result<()> {
+        while self.merge.valid() {
+            if self.merge.bounds().lower().is_some_and(|lower| self.merge.key() < lower) {
+                self.merge.leave();
+            } else if self.merge.value().is_some() {
+                break;
+            } else {
+                self.merge.prev()?;
+            }
+        }
+        Ok(())
+    }
+}
