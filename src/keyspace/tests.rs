@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use super::record::Header;
 use super::*;
+use crate::disk::SimDisk;
 use crate::lsm::{self, Access, Batch};
 
 /// A node without log and network: entries are applied when a test says so.
 pub(super) struct Node {
-    base: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
+    tree: lsm::Tree,
+    /// The same as the tree, to look at.
+    base: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) published: Published,
     pub(super) overlay: Overlay,
     pub(super) state: State,
@@ -27,8 +30,9 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(seed: u64) -> Self {
-        let base = Arc::new(BTreeMap::new());
-        let view = lsm::View::of_map(0, Arc::clone(&base));
+        let options = lsm::Options::new(FAMILIES, Arc::new(lsm::Cache::new(1 << 20)), 1 << 20);
+        let tree = lsm::Tree::open(Arc::new(SimDisk::new(seed)), "tree", options).unwrap();
+        let view = tree.view();
         Self {
             published: Published::load(&view).unwrap(),
             state: State::load(&view, seed ^ 0x9e37_79b9_7f4a_7c15).unwrap(),
@@ -37,12 +41,13 @@ impl Node {
             in_flight: Vec::new(),
             entry: 1,
             stamp: 1_000_000,
-            base,
+            base: BTreeMap::new(),
+            tree,
         }
     }
 
     pub(super) fn tree(&self) -> lsm::View {
-        lsm::View::of_map(self.entry, Arc::clone(&self.base))
+        self.tree.view()
     }
 
     /// Runs one command as a drain of its own.
@@ -88,13 +93,13 @@ impl Node {
             return;
         }
         let (entry, batch) = self.in_flight.remove(0);
-        let base = Arc::make_mut(&mut self.base);
         for (key, value) in batch.iter() {
             match value {
-                Some(value) => base.insert(key.to_vec(), value.to_vec()),
-                None => base.remove(key),
+                Some(value) => self.base.insert(key.to_vec(), value.to_vec()),
+                None => self.base.remove(key),
             };
         }
+        self.tree.apply(lsm::Position { index: entry, term: 1 }, &batch);
         self.published.absorb(&batch);
         self.overlay.applied(entry, &batch);
     }

@@ -41,22 +41,6 @@ impl VerifyJob {
     /// # Errors
     /// [`Error::Corrupt`] names the first damage.
     pub fn run(self) -> Result<Verified> {
-        let mut verified = Verified::default();
-        for placed in self.version.tables() {
-            self.table(placed)?;
-            verified.tables += 1;
-            verified.bytes += placed.bytes();
-            verified.records += placed.properties.records;
-        }
-        Ok(verified)
-    }
-
-    fn table(&self, placed: &Placed<Table>) -> Result<()> {
-        let path = placed.table.path();
-        let corrupt = |what| Error::Corrupt { file: path.to_owned(), offset: 0, what };
-        if self.file_hash(path)? != placed.properties.file_hash {
-            return Err(corrupt("the hash of the file is not that in the manifest"));
-        }
         let context = Arc::new(TableContext {
             disk: Arc::clone(&self.store.context.disk),
             cache: Arc::new(Cache::new(0)),
@@ -64,7 +48,23 @@ impl VerifyJob {
             counters: Counters::default(),
             trash: Mutex::new(Vec::new()),
         });
-        let table = Arc::new(Table::open(&context, &self.store.dir, Arc::clone(&placed.properties))?);
+        let mut verified = Verified::default();
+        for placed in self.version.tables() {
+            self.table(&context, placed)?;
+            verified.tables += 1;
+            verified.bytes += placed.bytes();
+            verified.records += placed.properties.records;
+        }
+        Ok(verified)
+    }
+
+    fn table(&self, context: &Arc<TableContext>, placed: &Placed<Table>) -> Result<()> {
+        let path = placed.table.path();
+        let corrupt = |what| Error::Corrupt { file: path.to_owned(), offset: 0, what };
+        if self.file_hash(path)? != placed.properties.file_hash {
+            return Err(corrupt("the hash of the file is not that in the manifest"));
+        }
+        let table = Arc::new(Table::open(context, &self.store.dir, Arc::clone(&placed.properties))?);
         let mut iter = TableIter::new(Arc::clone(&table), Access::Disk, 0);
         let mut found = Found::default();
         iter.first()?;

@@ -326,7 +326,8 @@ impl Harness {
         let flushed = self.tree.flushed().clone();
         let checkpoint = self.tree.checkpoint(&dir).run()?;
         assert_eq!(checkpoint.flushed, flushed);
-        let main = std::mem::replace(&mut self.tree, open(&self.disk, &dir, self.options.clone())?);
+        let options = Options { cache: Arc::new(Cache::new(1 << 12)), ..self.options.clone() };
+        let main = std::mem::replace(&mut self.tree, open(&self.disk, &dir, options)?);
         assert_eq!(*self.tree.flushed(), flushed);
         self.check_at(flushed.position.index)?;
         assert!(self.tree.verify().run()?.tables == checkpoint.files.len() as u64);
