@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use super::histogram::{LatencyCounters, add};
-use super::stats::{CommandTotals, Totals};
+use super::stats::{CommandTotals, HttpKey, Totals};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -68,6 +68,8 @@ pub struct Local {
     commands: Box<[OnceLock<Box<CommandCounters>>]>,
     /// Error replies by their first word. Errors are rare enough for a lock that no one else wants.
     errors: Mutex<BTreeMap<String, u64>>,
+    /// HTTP requests. They cost microseconds anyway, so a lock that no one else wants does not matter.
+    http: Mutex<BTreeMap<HttpKey, LatencyCounters>>,
 }
 
 /// Kinds of errors that are told apart; what a script makes up beyond them counts as one.
@@ -89,6 +91,7 @@ impl Local {
             counters: [const { AtomicU64::new(0) }; Counter::ALL.len()],
             commands: (0..commands).map(|_| OnceLock::new()).collect(),
             errors: Mutex::new(BTreeMap::new()),
+            http: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -133,6 +136,11 @@ impl Local {
         *errors.entry(kind.to_string()).or_default() += 1;
     }
 
+    /// Counts an HTTP request that was answered after `elapsed`.
+    pub fn http(&self, key: HttpKey, elapsed: Duration) {
+        self.http.lock().expect("no holder panics").entry(key).or_default().record(1, elapsed);
+    }
+
     fn of_command(&self, command: usize) -> &CommandCounters {
         self.commands[command].get_or_init(Box::default)
     }
@@ -148,6 +156,9 @@ impl Local {
         }
         for (kind, count) in self.errors.lock().expect("no holder panics").iter() {
             *totals.errors.entry(kind.clone()).or_default() += count;
+        }
+        for (key, latencies) in self.http.lock().expect("no holder panics").iter() {
+            latencies.add_to(totals.http.entry(*key).or_default());
         }
     }
 }

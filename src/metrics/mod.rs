@@ -7,11 +7,33 @@
 
 mod counters;
 pub mod histogram;
+pub mod info;
 pub mod process;
+mod prometheus;
 mod stats;
 pub mod status;
 
 pub use counters::{Counter, Local};
 pub use histogram::Latencies;
-pub use stats::{CommandTotals, Rates, Stats, Totals};
+pub use prometheus::prometheus_text;
+pub use stats::{CommandTotals, HttpKey, Rates, Stats, Totals};
 pub use status::NodeStatus;
+
+/// The text of docs/metrics.md, printed from the tables.
+pub fn markdown() -> String {
+    format!(
+        "# Metrics\n\n\
+         This page is printed from the tables in `src/metrics/`; a test compares them.\n\n\
+         ## /metrics\n\n\
+         `GET /metrics` on the HTTP port answers in the text format of Prometheus, without authentication.\n\
+         {}\n\
+         ## INFO\n\n\
+         Sections and fields are those of Redis {}, and our own `# Raft`, `# Executor` and `# Lsm`. Beside the fields\n\
+         below there are lines for each listener (`listener0`), command (`cmdstat_get`, `latency_percentiles_usec_get`),\n\
+         kind of error (`errorstat_ERR`), database with keys (`db0`) and level of the tree (`lsm_level0`).\n\
+         {}",
+        prometheus::markdown(),
+        info::REDIS_VERSION,
+        info::markdown()
+    )
+}

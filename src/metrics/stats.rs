@@ -34,12 +34,25 @@ pub struct Totals {
     pub commands: BTreeMap<usize, CommandTotals>,
     /// Error replies by their first word.
     pub errors: BTreeMap<String, u64>,
+    /// HTTP requests.
+    pub http: BTreeMap<HttpKey, Latencies>,
     /// The names of the commands.
     pub command_names: Vec<String>,
     /// What was going on when the last samples were taken.
     pub rates: Rates,
-    /// The most memory in use at any sample.
+    /// The most memory in use at any sample since the node started.
     pub memory_peak_bytes: u64,
+}
+
+/// What HTTP requests are told apart by. All of it comes from fixed lists, so no client can make the map grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpKey {
+    /// The method, or `other`.
+    pub method: &'static str,
+    /// The route, not the path: `/kv/{key}`.
+    pub endpoint: &'static str,
+    /// The status of the answer.
+    pub status: u16,
 }
 
 /// The sums of one command.
@@ -144,7 +157,6 @@ impl Stats {
     pub fn reset(&self) {
         let mut shared = self.shared.lock().expect("no holder panics");
         shared.base = shared.sum();
-        shared.memory_peak_bytes = 0;
     }
 
     /// Notes how far the sums have come at `now`, a monotonic time, for the rates; and the memory in use. To be called
@@ -215,6 +227,10 @@ impl Totals {
         for (kind, base) in &base.errors {
             *self.errors.get_mut(kind).expect("no thread forgets an error") -= base;
         }
+        for (key, base) in &base.http {
+            self.http.get_mut(key).expect("no thread forgets a request").subtract(base);
+        }
+        self.http.retain(|_, latencies| latencies.count() > 0);
         self.commands.retain(|_, totals| totals.calls + totals.rejected > 0);
         self.errors.retain(|_, count| *count > 0);
     }
@@ -286,7 +302,8 @@ mod tests {
         stats.reset();
         let totals = stats.totals();
         assert_eq!((totals.calls(), totals.commands.len(), totals.errors.len()), (0, 0, 0));
-        assert_eq!((totals.get(Counter::ErrorReplies), totals.memory_peak_bytes), (0, 0));
+        assert_eq!(totals.get(Counter::ErrorReplies), 0);
+        assert_eq!(totals.memory_peak_bytes, 77, "the peak is no sum, and stays, as in Redis");
         stats.local(|local| local.command(0, 2, Duration::from_micros(1)));
         assert_eq!(stats.totals().commands[&0].calls, 2);
         assert_eq!(stats.totals().commands[&0].latencies.count(), 2);
