@@ -1,4 +1,5 @@
 //! The tests of the whole: one binary, one module per subject.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod documents;
 mod layers;

@@ -53,7 +53,7 @@ pub fn markdown() -> String {
          2. by the environment variable `SISYPHUSDB_CONF_NAME`, in capitals and with `_` for `-`:\n   \
          `SISYPHUSDB_CONF_HTTP_PORT=8080`. Other variables are ignored;\n\
          3. by a flag: `--http-port 8080`;\n\
-         4. at run time by `CONFIG SET http-port 8080`, if it is not marked *at start*. `CONFIG REWRITE` writes the\n   \
+         4. at run time by `CONFIG SET timeout 60`, if it is not marked *at start*. `CONFIG REWRITE` writes the\n   \
          values in force back to the file.\n\n\
          Sizes take Redis' units: `1k` is 1000 bytes and `1kb` 1024; so `m`, `mb`, `g`, `gb`. A directive that does\n\
          not exist, or a value that is not right, is one line on standard error and exit status 1.\n",

@@ -215,7 +215,7 @@ fn save_points(words: &[&str]) -> Result<String, String> {
         // Seconds are at least one, changes at least none.
         word.parse::<i64>().is_ok_and(|number| number >= i64::from(at % 2 == 0))
     };
-    if words.len() % 2 != 0 || !words.iter().enumerate().all(valid) {
+    if !words.len().is_multiple_of(2) || !words.iter().enumerate().all(valid) {
         return Err("Invalid save parameters".to_string());
     }
     Ok(words.join(" "))
@@ -223,7 +223,7 @@ fn save_points(words: &[&str]) -> Result<String, String> {
 
 fn output_limits(words: &[&str], current: &str) -> Result<String, String> {
     let mut fields: Vec<String> = current.split(' ').map(str::to_string).collect();
-    if words.is_empty() || words.len() % 4 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".to_string());
     }
     for limit in words.chunks_exact(4) {

@@ -36,3 +36,6 @@ pub use rewrite::RewriteError;
 pub use settings::{LogLevel, OutputLimit, OutputLimits, Password, Settings};
 pub use typed::{Announce, BindAddress, Config, DebugCommand, RaftTimings};
 pub use update::SetError;
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,6 @@
 //! The fields of INFO that there are as many of as there are listeners, commands, errors, databases or levels.
 
-use super::Snapshot;
-
-type Lines = Vec<(String, String)>;
+use super::{Lines, Snapshot};
 
 pub(super) fn listeners(snapshot: &Snapshot<'_>) -> Lines {
     let process = &snapshot.status.process;

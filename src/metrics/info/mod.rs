@@ -19,6 +19,9 @@ pub struct Snapshot<'a> {
     pub totals: &'a Totals,
 }
 
+/// Names of fields and their values.
+type Lines = Vec<(String, String)>;
+
 /// One section of INFO.
 struct Section {
     /// The heading, as tools look for it.
@@ -27,7 +30,7 @@ struct Section {
     default: bool,
     fields: &'static [Field],
     /// Fields whose names depend on what there is, as names and values.
-    list: Option<fn(&Snapshot<'_>) -> Vec<(String, String)>>,
+    list: Option<fn(&Snapshot<'_>) -> Lines>,
 }
 
 /// One field of INFO.

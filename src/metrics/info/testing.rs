@@ -7,6 +7,7 @@ use crate::metrics::status::*;
 use crate::metrics::{Counter, HttpKey, Stats};
 
 /// A node to which everything has happened that a field can tell.
+#[expect(clippy::too_many_lines, reason = "one line per field")]
 pub(in crate::metrics) fn eventful() -> NodeStatus {
     NodeStatus {
         process: ProcessStatus {
