@@ -28,6 +28,14 @@ pub enum Bug {
     FlushIndexTooHigh,
     /// A compaction acts on graves that are not in tables yet.
     GraveFromMemtable,
+    /// Recovery of the log cuts off a bad record although a later one says that it was synced.
+    LogDamageTakenForTornTail,
+    /// Recovery of the log goes on behind a bad record.
+    LogHoleSkipped,
+    /// The log begins a segment before the one before it is durable.
+    LogOldSegmentUnsynced,
+    /// Recovery of the log takes the old records of a recycled segment for current ones.
+    LogRecycledRecordTaken,
 }
 
 #[cfg(feature = "planted-bugs")]
