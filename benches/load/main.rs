@@ -55,7 +55,10 @@ fn run(options: &Options) -> std::io::Result<bool> {
     };
     let ledger = Arc::new(ledger);
     if let Some(sample) = options.verify {
-        return verify::run(options, &ledger, sample);
+        let whole = verify::run(options, &ledger, sample)?;
+        // What was read must still be there next time.
+        options.ledger.iter().try_for_each(|path| ledger.save(path))?;
+        return Ok(whole);
     }
     let workers: Vec<_> = (0..options.threads)
         .map(|thread| {

@@ -77,7 +77,10 @@ fn compare(
         };
         findings.checked += 1;
         match found {
-            Some(sequence) if acknowledged <= sequence && sequence <= sent => return,
+            Some(sequence) if acknowledged <= sequence && sequence <= sent => {
+                ledger.observe(number, sequence);
+                return;
+            }
             Some(sequence) if sequence < acknowledged => findings.lost += 1,
             None if reply == Reply::Null => findings.lost += 1,
             _ => findings.wrong += 1,

@@ -122,6 +122,11 @@ impl Ledger {
         assert!(before < sequence, "key {number} was acknowledged out of order: {before}, then {sequence}");
     }
 
+    /// A client has read this write, which no crash may take back then.
+    pub(crate) fn observe(&self, number: u64, sequence: u32) {
+        self.acknowledged[index(number)].fetch_max(sequence, Ordering::Relaxed);
+    }
+
     /// The last write of key `number` that was acknowledged, and the last that was sent.
     pub(crate) fn bounds(&self, number: u64) -> (u32, u32) {
         let at = index(number);

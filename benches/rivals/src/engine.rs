@@ -21,8 +21,8 @@ pub struct Settings {
     pub level_zero_tables: u8,
 }
 
-/// The settings of every run: small enough that a run of two million keys has three levels.
-pub const SETTINGS: Settings = Settings {
+/// The settings of every measurement: small enough that a run of two million keys has three levels.
+pub const MEASURED: Settings = Settings {
     memtable_bytes: 32 << 20,
     block_bytes: 4096,
     filter_bits: 10,
@@ -38,7 +38,7 @@ pub type Write = (Vec<u8>, Option<Vec<u8>>);
 /// An engine under test. All methods act at once; background work goes on in threads of its own.
 pub trait Engine {
     /// Opens an empty store in `dir`.
-    fn open(dir: &Path) -> Self
+    fn open(dir: &Path, settings: &Settings) -> Self
     where
         Self: Sized;
 

@@ -7,57 +7,65 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lsm_tree::compaction::Leveled;
-use lsm_tree::config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
+use lsm_tree::config::{
+    BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+};
 use lsm_tree::{AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter};
 
-use crate::engine::{Engine, SETTINGS, Write};
+use crate::engine::{Engine, Settings, Write};
 
 pub struct Fjall {
     tree: AnyTree,
     next: u64,
     visible: SequenceNumberCounter,
+    settings: Settings,
     stop: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
 }
 
-fn strategy() -> Arc<Leveled> {
-    let base = SETTINGS.level_one_bytes / u64::from(SETTINGS.level_zero_tables);
-    Arc::new(Leveled::default().with_l0_threshold(SETTINGS.level_zero_tables).with_table_target_size(base))
+fn strategy(settings: &Settings) -> Arc<Leveled> {
+    let base = settings.level_one_bytes / u64::from(settings.level_zero_tables);
+    Arc::new(Leveled::default().with_l0_threshold(settings.level_zero_tables).with_table_target_size(base))
 }
 
 /// Runs `work` again and again until the engine is dropped.
-fn repeat(stop: &Arc<AtomicBool>, tree: &AnyTree, work: fn(&AnyTree) -> bool) -> JoinHandle<()> {
+fn repeat(
+    stop: &Arc<AtomicBool>,
+    tree: &AnyTree,
+    settings: Settings,
+    work: fn(&AnyTree, &Settings) -> bool,
+) -> JoinHandle<()> {
     let (stop, tree) = (Arc::clone(stop), tree.clone());
     std::thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
-            if !work(&tree) {
+            if !work(&tree, &settings) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
     })
 }
 
-fn flush_once(tree: &AnyTree) -> bool {
+fn flush_once(tree: &AnyTree, _: &Settings) -> bool {
     let guard = tree.get_flush_lock();
     tree.flush(&guard, 0).expect("lsm-tree flushes").is_some()
 }
 
-fn compact_once(tree: &AnyTree) -> bool {
-    if tree.l0_run_count() < usize::from(SETTINGS.level_zero_tables) {
+fn compact_once(tree: &AnyTree, settings: &Settings) -> bool {
+    if tree.l0_run_count() < usize::from(settings.level_zero_tables) {
         return false;
     }
-    tree.compact(strategy(), 0).expect("lsm-tree compacts");
+    tree.compact(strategy(settings), 0).expect("lsm-tree compacts");
     true
 }
 
 impl Engine for Fjall {
-    fn open(dir: &Path) -> Self {
+    fn open(dir: &Path, settings: &Settings) -> Self {
         let visible = SequenceNumberCounter::default();
         let tree = Config::new(dir, SequenceNumberCounter::default(), visible.clone())
-            .use_cache(Arc::new(Cache::with_capacity_bytes(SETTINGS.cache_bytes as u64)))
-            .data_block_size_policy(BlockSizePolicy::all(SETTINGS.block_bytes as u32))
+            .use_cache(Arc::new(Cache::with_capacity_bytes(settings.cache_bytes as u64)))
+            .data_block_size_policy(BlockSizePolicy::all(settings.block_bytes as u32))
             .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(
-                SETTINGS.filter_bits as f32,
+                settings.filter_bits as f32,
             ))))
             .data_block_compression_policy(CompressionPolicy::new([
                 CompressionType::None,
@@ -67,8 +75,9 @@ impl Engine for Fjall {
             .open()
             .expect("lsm-tree opens");
         let stop = Arc::new(AtomicBool::new(false));
-        let workers = vec![repeat(&stop, &tree, flush_once), repeat(&stop, &tree, compact_once)];
-        Self { tree, next: 1, visible, stop, workers }
+        let workers =
+            vec![repeat(&stop, &tree, *settings, flush_once), repeat(&stop, &tree, *settings, compact_once)];
+        Self { tree, next: 1, visible, settings: *settings, stop, workers }
     }
 
     fn write(&mut self, batch: &[Write]) {
@@ -82,7 +91,7 @@ impl Engine for Fjall {
             };
         }
         self.visible.fetch_max(self.next);
-        if bytes > SETTINGS.memtable_bytes as u64 {
+        if bytes > self.settings.memtable_bytes as u64 {
             while self.tree.sealed_memtable_count() > 0 || self.tree.l0_run_count() > 20 {
                 std::thread::sleep(Duration::from_micros(200));
             }
@@ -108,14 +117,14 @@ impl Engine for Fjall {
     fn settle(&mut self) {
         self.tree.rotate_memtable();
         while self.tree.sealed_memtable_count() > 0
-            || self.tree.l0_run_count() >= usize::from(SETTINGS.level_zero_tables)
+            || self.tree.l0_run_count() >= usize::from(self.settings.level_zero_tables)
         {
             std::thread::sleep(Duration::from_millis(1));
         }
         // The strategy may still have levels below to even out: it does nothing when it has not.
         for _ in 0..20 {
             let before = self.tree.get_next_table_id();
-            self.tree.compact(strategy(), 0).expect("lsm-tree compacts");
+            self.tree.compact(strategy(&self.settings), 0).expect("lsm-tree compacts");
             if self.tree.get_next_table_id() == before {
                 break;
             }

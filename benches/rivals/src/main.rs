@@ -10,6 +10,9 @@
 mod engine;
 mod fjall;
 mod memtables;
+#[cfg(test)]
+mod model;
+mod ours;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod workload;
@@ -39,13 +42,16 @@ fn engines(records: u64) {
         }
     };
     for round in 0..rounds {
+        enter("sisyphusdb", workload::run::<ours::Ours>, round);
         enter("lsm-tree", workload::run::<fjall::Fjall>, round);
         #[cfg(feature = "rocksdb")]
         enter("rocksdb", workload::run::<rocks::Rocks>, round);
     }
     println!("{records} records, {rounds} rounds, medians\n");
-    println!("| workload | engine | ns/op | until settled, ns/op | write amplification | filters useful of negatives |");
-    println!("|---|---|---|---|---|---|");
+    println!(
+        "| workload | engine | ns/op | ns/op until at rest | CPU ns/op | write amplification | useful filters |"
+    );
+    println!("|---|---|---|---|---|---|---|");
     for place in 0..results[0].1[0].len() {
         for (name, rounds) in &results {
             print_row(name, rounds.iter().map(|measures| &measures[place]).collect());
@@ -55,12 +61,15 @@ fn engines(records: u64) {
 
 fn print_row(engine: &str, mut rounds: Vec<&Measure>) {
     let per = |time: std::time::Duration, measure: &Measure| time.as_nanos() as u64 / measure.operations;
-    rounds.sort_by_key(|measure| measure.elapsed);
+    rounds.sort_by_key(|measure| measure.busy);
     let median = rounds[rounds.len() / 2];
     let amplification = median.write_amplification.map_or("–".to_owned(), |times| format!("{times:.2}"));
     let filters = median.filters.map_or("–".to_owned(), |(_, useful, wrong)| {
         format!("{:.2} %", 100.0 * useful as f64 / (useful + wrong).max(1) as f64)
     });
-    let (active, settled) = (per(median.elapsed, median), per(median.settled, median));
-    println!("| {} | {engine} | {active} | {settled} | {amplification} | {filters} |", median.workload);
+    let [active, settled, busy] = [median.elapsed, median.settled, median.busy].map(|time| per(time, median));
+    println!(
+        "| {} | {engine} | {active} | {settled} | {busy} | {amplification} | {filters} |",
+        median.workload
+    );
 }

@@ -122,7 +122,9 @@ impl Table for BTree {
 
 /// Prints nanoseconds an operation, the median of `rounds`.
 pub fn run(rounds: usize) {
-    println!("{KEYS} keys of 29 bytes, 64-byte values, batches of {BATCH}, {rounds} rounds, medians in ns/op\n");
+    println!(
+        "{KEYS} keys of 29 bytes, 64-byte values, batches of {BATCH}, {rounds} rounds, medians in ns/op\n"
+    );
     println!("| table | new key | overwrite | find | find and copy 64 B |\n|---|---|---|---|---|");
     row("sisyphusdb", (0..rounds).map(measure::<Ours>).collect());
     row("crossbeam-skiplist", (0..rounds).map(measure::<Crossbeam>).collect());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Options, WriteBatch, WriteOptions};
 
-use crate::engine::{Engine, SETTINGS, Write};
+use crate::engine::{Engine, Settings, Write};
 
 pub struct Rocks {
     db: DB,
@@ -14,20 +14,20 @@ pub struct Rocks {
 }
 
 impl Engine for Rocks {
-    fn open(dir: &Path) -> Self {
+    fn open(dir: &Path, settings: &Settings) -> Self {
         let mut table = BlockBasedOptions::default();
-        table.set_block_size(SETTINGS.block_bytes);
-        table.set_bloom_filter(f64::from(SETTINGS.filter_bits), false);
-        table.set_block_cache(&Cache::new_lru_cache(SETTINGS.cache_bytes).expect("a cache"));
+        table.set_block_size(settings.block_bytes);
+        table.set_bloom_filter(f64::from(settings.filter_bits), false);
+        table.set_block_cache(&Cache::new_lru_cache(settings.cache_bytes).expect("a cache"));
         table.set_format_version(5);
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_block_based_table_factory(&table);
-        options.set_write_buffer_size(SETTINGS.memtable_bytes);
+        options.set_write_buffer_size(settings.memtable_bytes);
         options.set_max_write_buffer_number(2);
-        options.set_target_file_size_base(SETTINGS.table_bytes);
-        options.set_max_bytes_for_level_base(SETTINGS.level_one_bytes);
-        options.set_level_zero_file_num_compaction_trigger(i32::from(SETTINGS.level_zero_tables));
+        options.set_target_file_size_base(settings.table_bytes);
+        options.set_max_bytes_for_level_base(settings.level_one_bytes);
+        options.set_level_zero_file_num_compaction_trigger(i32::from(settings.level_zero_tables));
         let mut levels = vec![DBCompressionType::Lz4; 7];
         levels[..2].fill(DBCompressionType::None);
         options.set_compression_per_level(&levels);

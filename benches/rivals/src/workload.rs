@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::{Engine, Write};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::engine::{Engine, MEASURED, Write};
 
 /// Records written as one batch, as one entry of the log would.
 const BATCH: usize = 64;
@@ -18,6 +20,8 @@ pub struct Measure {
     pub elapsed: Duration,
     /// From the first operation until the engine has come to rest.
     pub settled: Duration,
+    /// Time on a processor until then, of all threads: what a busy machine does not distort.
+    pub busy: Duration,
     /// Bytes that this process gave to write calls, for each byte of keys and values written.
     pub write_amplification: Option<f64>,
     pub filters: Option<(u64, u64, u64)>,
@@ -51,7 +55,7 @@ fn value(random: &mut fastrand::Rng) -> Vec<u8> {
 /// Runs all workloads on a fresh engine over `records` keys.
 pub fn run<E: Engine>(records: u64, seed: u64) -> Vec<Measure> {
     let dir = tempfile::tempdir().expect("a directory for the store");
-    let mut engine = E::open(dir.path());
+    let mut engine = E::open(dir.path(), &MEASURED);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut order: Vec<u64> = (0..records).map(|number| number * 2).collect();
     random.shuffle(&mut order);
@@ -67,11 +71,17 @@ pub fn run<E: Engine>(records: u64, seed: u64) -> Vec<Measure> {
     measures
 }
 
-fn write<E: Engine>(engine: &mut E, workload: &'static str, order: &[u64], random: &mut fastrand::Rng) -> Measure {
+fn write<E: Engine>(
+    engine: &mut E,
+    workload: &'static str,
+    order: &[u64],
+    random: &mut fastrand::Rng,
+) -> Measure {
     let batches: Vec<Vec<Write>> = order
         .chunks(BATCH)
         .map(|chunk| {
-            let mut batch: Vec<Write> = chunk.iter().map(|number| (key(*number), Some(value(random)))).collect();
+            let mut batch: Vec<Write> =
+                chunk.iter().map(|number| (key(*number), Some(value(random)))).collect();
             batch.sort();
             batch.dedup_by(|a, b| a.0 == b.0);
             batch
@@ -79,16 +89,17 @@ fn write<E: Engine>(engine: &mut E, workload: &'static str, order: &[u64], rando
         .collect();
     let operations: u64 = batches.iter().map(|batch| batch.len() as u64).sum();
     let user_bytes = operations * (29 + VALUE_BYTES as u64);
-    let (written, start) = (written_bytes(), Instant::now());
+    let (written, busy, start) = (written_bytes(), busy_time(), Instant::now());
     for batch in &batches {
         engine.write(batch);
     }
     let elapsed = start.elapsed();
     engine.settle();
     let settled = start.elapsed();
+    let busy = busy_time() - busy;
     let written = written_bytes() - written;
     let write_amplification = Some(written as f64 / user_bytes as f64);
-    Measure { workload, operations, elapsed, settled, write_amplification, filters: None }
+    Measure { workload, operations, elapsed, settled, busy, write_amplification, filters: None }
 }
 
 fn read<E: Engine>(engine: &mut E, workload: &'static str, keys: &[Vec<u8>], present: bool) -> Measure {
@@ -101,26 +112,35 @@ fn read<E: Engine>(engine: &mut E, workload: &'static str, keys: &[Vec<u8>], pre
         }
     };
     pass(engine);
-    let (filters, start) = (engine.filters(), Instant::now());
+    let (filters, busy, start) = (engine.filters(), busy_time(), Instant::now());
     pass(engine);
-    let elapsed = start.elapsed();
-    let filters = engine.filters().zip(filters).map(|(now, then)| (now.0 - then.0, now.1 - then.1, now.2 - then.2));
+    let (elapsed, busy) = (start.elapsed(), busy_time() - busy);
+    let filters =
+        engine.filters().zip(filters).map(|(now, then)| (now.0 - then.0, now.1 - then.1, now.2 - then.2));
     let operations = keys.len() as u64;
-    Measure { workload, operations, elapsed, settled: elapsed, write_amplification: None, filters }
+    Measure { workload, operations, elapsed, settled: elapsed, busy, write_amplification: None, filters }
 }
 
 fn scan<E: Engine>(engine: &mut E, from: &[Vec<u8>]) -> Measure {
     let (mut records, mut bytes) = (0, 0);
-    let start = Instant::now();
+    let (busy, start) = (busy_time(), Instant::now());
     for key in from {
         engine.scan(key, SCAN, &mut |key, value| {
             records += 1;
             bytes += key.len() + value.len();
         });
     }
-    let elapsed = start.elapsed();
+    let (elapsed, busy) = (start.elapsed(), busy_time() - busy);
     assert!(bytes > 0, "a scan from a present key finds it");
-    Measure { workload: "scan", operations: records, elapsed, settled: elapsed, write_amplification: None, filters: None }
+    Measure {
+        workload: "scan",
+        operations: records,
+        elapsed,
+        settled: elapsed,
+        busy,
+        write_amplification: None,
+        filters: None,
+    }
 }
 
 /// Bytes that this process has given to write calls so far.
@@ -128,4 +148,10 @@ fn written_bytes() -> u64 {
     let io = std::fs::read_to_string("/proc/self/io").expect("Linux counts what a process writes");
     let line = io.lines().find(|line| line.starts_with("wchar:")).expect("wchar is one of the counters");
     line["wchar:".len()..].trim().parse().expect("a counter is a number")
+}
+
+/// Processor time of this process so far.
+fn busy_time() -> Duration {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).expect("less than a second"))
 }
