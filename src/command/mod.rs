@@ -3,12 +3,18 @@
 mod arguments;
 mod client;
 mod connection;
+mod database;
+mod expire;
 pub mod glob;
+mod hash;
 mod introspect;
+mod key;
 mod node;
+mod scan;
 mod server;
 mod slowlog;
 mod spec;
+mod string;
 mod syntax;
 mod transaction;
 
@@ -29,6 +35,9 @@ use crate::session::Session;
 /// Every group of commands; a new one is a line here.
 const GROUPS: &[(Group, &[Command])] = &[
     (Group::Connection, connection::COMMANDS),
+    (Group::String, string::COMMANDS),
+    (Group::Generic, key::COMMANDS),
+    (Group::Hash, hash::COMMANDS),
     (Group::Server, server::COMMANDS),
     (Group::Transactions, transaction::COMMANDS),
 ];

@@ -2,13 +2,17 @@
 
 use super::node::{Ask, NodeContext};
 use super::spec::{Command, Compare};
-use super::{introspect, slowlog};
+use super::{database, introspect, slowlog};
 use crate::keyspace::Result;
 use crate::resp::{Args, ReplyWriter};
 
 /// The commands of this group.
 pub(super) const COMMANDS: &[Command] = &[
     introspect::COMMAND,
+    database::DBSIZE,
+    database::FLUSHALL,
+    database::FLUSHDB,
+    database::SWAPDB,
     slowlog::COMMAND,
     Command::node("TIME", "", time)
         .fast()

@@ -22,15 +22,15 @@ const CRC16: [[u16; 256]; 4] = crc16_tables();
 /// CRC-16/XMODEM (polynomial 0x1021), for one to four bytes at a time.
 const fn crc16_tables() -> [[u16; 256]; 4] {
     let mut tables = [[0; 256]; 4];
-    let mut byte = 0;
+    let mut byte: u16 = 0;
     while byte < 256 {
-        let mut crc = (byte as u16) << 8;
+        let mut crc = byte << 8;
         let mut bit = 0;
         while bit < 8 {
             crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
             bit += 1;
         }
-        tables[0][byte] = crc;
+        tables[0][byte as usize] = crc;
         byte += 1;
     }
     let mut table = 1;
@@ -97,6 +97,7 @@ impl Key {
     }
 
     /// The key whose META key is `bytes`.
+    #[cfg(test)]
     pub(crate) fn from_encoded(bytes: &[u8]) -> Self {
         assert!(bytes.len() >= META_PREFIX_BYTES && bytes[0] == META, "not the key of a META record");
         Self { bytes: Encoded::from_slice(bytes) }
@@ -234,10 +235,10 @@ pub(crate) fn read_u64(bytes: &[u8]) -> u64 {
 /// Appends `value` in groups of seven bits, least first; the top bit says that more follow.
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push((value & 0x7f) as u8);
 }
 
 /// Reads a varint from the front of `bytes` and moves them past it.

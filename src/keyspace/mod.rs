@@ -73,7 +73,6 @@ mod encoding;
 mod error;
 pub mod expiry;
 mod extended;
-pub(crate) mod glob;
 pub(crate) mod hash;
 pub(crate) mod key;
 mod moved;

@@ -142,18 +142,21 @@ fn clamp(start: i64, end: i64, length: u64) -> Option<(u64, u64)> {
     (from <= to).then_some((from, to + 1))
 }
 
-/// Makes `key` hold `value` and nothing else, due at `expire_ms`. `old` is what META says about it.
-pub(crate) fn set(
-    txn: &mut WriteTxn<'_>,
-    key: &Key,
-    old: Option<&Header>,
-    value: &[u8],
-    expire_ms: Option<u64>,
-) -> Result {
-    set_made(txn, key, old, value, Header::new(Kind::String).expiring(expire_ms))
+/// Makes `key` hold `value` and nothing else, due at `due` in ms since 1970. A string that is due already is no key.
+pub(crate) fn set(txn: &mut WriteTxn<'_>, key: &Key, value: &[u8], due: Option<u64>) -> Result {
+    let old = txn.header(key)?;
+    if due.is_some_and(|at| at <= txn.now()) {
+        return old.map_or(Ok(()), |old| txn.remove(key, &old));
+    }
+    set_made(txn, key, old.as_ref(), value, Header::new(Kind::String).expiring(due))
 }
 
-/// As [`set`], with the expiry and the origin of `header`.
+/// As [`set`], of a key that does not exist, for ever.
+pub(crate) fn set_new(txn: &mut WriteTxn<'_>, key: &Key, value: &[u8]) -> Result {
+    set_made(txn, key, None, value, Header::new(Kind::String))
+}
+
+/// Makes `key`, about which META says `old`, hold `value` with the expiry and the origin of `header`.
 fn set_made(txn: &mut WriteTxn<'_>, key: &Key, old: Option<&Header>, value: &[u8], header: Header) -> Result {
     if value.len() <= INLINE_BYTES_MAX {
         return txn.put_record(key, old, &Header { kind: Kind::String, object: None, ..header }, &[value]);
@@ -168,7 +171,7 @@ fn set_made(txn: &mut WriteTxn<'_>, key: &Key, old: Option<&Header>, value: &[u8
 pub(crate) fn increment(txn: &mut WriteTxn<'_>, name: &[u8], by: i64) -> Result<i64> {
     let key = txn.key(name);
     let Some(record) = txn.record(&key)? else {
-        set(txn, &key, None, Decimal::new(by).as_bytes(), None)?;
+        set_new(txn, &key, Decimal::new(by).as_bytes())?;
         return Ok(by);
     };
     let old = record.header;
@@ -179,7 +182,8 @@ pub(crate) fn increment(txn: &mut WriteTxn<'_>, name: &[u8], by: i64) -> Result<
     txn.recycle(record);
     let value = value.ok_or(CommandError::NotInteger)?;
     let sum = value.checked_add(by).ok_or(CommandError::Overflow)?;
-    set(txn, &key, Some(&old), Decimal::new(sum).as_bytes(), old.expire_ms)?;
+    let header = Header::new(Kind::String).expiring(old.expire_ms);
+    set_made(txn, &key, Some(&old), Decimal::new(sum).as_bytes(), header)?;
     Ok(sum)
 }
 
@@ -203,7 +207,7 @@ pub(crate) fn increment_float(txn: &mut WriteTxn<'_>, name: &[u8], by: &[u8]) ->
 pub(crate) fn append(txn: &mut WriteTxn<'_>, name: &[u8], piece: &[u8]) -> Result<u64> {
     let key = txn.key(name);
     let Some(record) = txn.record(&key)? else {
-        set(txn, &key, None, piece, None)?;
+        set_new(txn, &key, piece)?;
         return Ok(piece.len() as u64);
     };
     let length = length_of(&record)?;

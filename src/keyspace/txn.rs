@@ -109,6 +109,11 @@ impl<'a> WriteTxn<'a> {
         self.state
     }
 
+    /// When the key is due, ms since 1970; `None` if never, or if there is no key.
+    pub fn due(&mut self, key: &Key) -> Result<Option<u64>> {
+        Ok(self.header(key)?.and_then(|header| header.expire_ms))
+    }
+
     pub(super) fn hash_seed(&self) -> u64 {
         self.state.map.hash_seed
     }

@@ -1,5 +1,7 @@
 //! Unsigned integers of any size, as much of them as reading and printing a float takes.
 
+#![expect(clippy::cast_possible_truncation, reason = "a limb is the low half of what is computed")]
+
 use std::cmp::Ordering;
 use std::fmt;
 

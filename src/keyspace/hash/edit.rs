@@ -2,6 +2,8 @@
 
 use super::super::encoding::{Key, Object};
 use super::super::error::{CommandError, Result};
+use super::super::extended::Extended;
+use super::super::number::{Decimal, parse_integer};
 use super::super::record::{Header, Kind, Type};
 use super::super::txn::WriteTxn;
 use super::inline::{self, Fields};
@@ -46,11 +48,6 @@ impl<'t, 'a> Editor<'t, 'a> {
         Ok(Self { txn, key, old, form, is_changed: false, value: Value::default() })
     }
 
-    /// Whether there was a key.
-    pub(crate) fn exists(&self) -> bool {
-        self.old.is_some()
-    }
-
     /// The value of `field`.
     pub(crate) fn get(&mut self, field: &[u8]) -> Result<Option<&[u8]>> {
         match &self.form {
@@ -93,6 +90,23 @@ impl<'t, 'a> Editor<'t, 'a> {
                 Ok(!is_old)
             }
         }
+    }
+
+    /// Adds `by` to the integer in `field`, 0 if there is none, and returns the sum.
+    pub(crate) fn increment(&mut self, field: &[u8], by: i64) -> Result<i64> {
+        let value = self.get(field)?.map_or(Some(0), parse_integer).ok_or(CommandError::HashNotInteger)?;
+        let sum = value.checked_add(by).ok_or(CommandError::Overflow)?;
+        self.set(field, Decimal::new(sum).as_bytes())?;
+        Ok(sum)
+    }
+
+    /// Adds `by` to the number in `field`, 0 if there is none, and returns the sum as it is stored.
+    pub(crate) fn increment_float(&mut self, field: &[u8], by: Extended) -> Result<String> {
+        let value = self.get(field)?.map_or(Some(Extended::ZERO), Extended::parse);
+        let sum = value.ok_or(CommandError::HashNotFloat)?.add(by).filter(Extended::is_finite);
+        let sum = sum.ok_or(CommandError::NotFinite)?.to_string();
+        self.set(field, sum.as_bytes())?;
+        Ok(sum)
     }
 
     /// Deletes `field`; false if there is none.

@@ -14,6 +14,7 @@ pub(crate) use self::edit::Editor;
 use self::inline::Fields;
 use super::encoding::{Encoded, Object, hash62, read_u64};
 use super::error::{CommandError, Failure, Result, Stop};
+use super::extended::Extended;
 use super::record::{Kind, Record, Type};
 use super::source::{LONG_RECORDS, Walk};
 use super::view::View;
@@ -218,6 +219,15 @@ impl<'v, 'a> Hash<'v, 'a> {
         }
         Ok(())
     }
+}
+
+/// Reads the increment of HINCRBYFLOAT.
+pub(crate) fn parse_increment(text: &[u8]) -> Result<Extended> {
+    let number = Extended::parse(text).ok_or(CommandError::NotFloat)?;
+    if !number.is_finite() {
+        return Err(CommandError::IncrementNotFinite.into());
+    }
+    Ok(number)
 }
 
 /// What OBJECT ENCODING says about a hash.

@@ -7,8 +7,7 @@ use crate::bugs::{self, Bug};
 fn set(node: &mut Node, name: &[u8], at: Option<u64>) {
     node.run(0, |txn| {
         let key = txn.key(name);
-        let old = txn.header(&key)?;
-        string::set(txn, &key, old.as_ref(), b"value", at)
+        string::set(txn, &key, b"value", at)
     });
 }
 

@@ -8,7 +8,7 @@ fn node_with_key_due_at(at: u64) -> Node {
     let mut node = Node::new(9);
     node.run(0, |txn| {
         let key = txn.key(b"k");
-        string::set(txn, &key, None, b"v", Some(at))
+        string::set(txn, &key, b"v", Some(at))
     });
     node.apply_all();
     node
@@ -85,10 +85,10 @@ fn a_read_that_needs_nothing_makes_no_entry() {
 #[test]
 fn due_keys_are_deleted_in_order_and_in_batches() {
     let mut node = Node::new(10);
-    for number in 0..30_u64 {
-        node.run(number as u32 % 2, |txn| {
+    for number in 0..30 {
+        node.run(number % 2, |txn| {
             let key = txn.key(format!("k{number}").as_bytes());
-            string::set(txn, &key, None, b"v", Some(1_000_100 + number))
+            string::set(txn, &key, b"v", Some(1_000_100 + u64::from(number)))
         });
     }
     node.apply_all();

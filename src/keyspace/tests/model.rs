@@ -76,8 +76,7 @@ impl Run {
         self.node
             .step(drain, db, |txn| {
                 let key = txn.key(&name);
-                let old = txn.header(&key)?;
-                string::set(txn, &key, old.as_ref(), &value, at)
+                string::set(txn, &key, &value, at)
             })
             .unwrap();
         self.model[db as usize].insert(name, (Value::String(value), at));

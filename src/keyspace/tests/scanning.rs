@@ -8,8 +8,7 @@ use super::*;
 fn set(node: &mut Node, name: &[u8]) {
     node.run(0, |txn| {
         let key = txn.key(name);
-        let old = txn.header(&key)?;
-        string::set(txn, &key, old.as_ref(), b"v", None)
+        string::set(txn, &key, b"v", None)
     });
     node.apply_all();
 }

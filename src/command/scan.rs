@@ -1,0 +1,89 @@
+//! What SCAN and its relatives have in common: cursors, options, and the shape of the reply.
+
+use super::glob;
+use crate::keyspace::{CommandError, Result};
+use crate::resp::{ArgReader, ReplyWriter};
+
+/// How many elements a page looks at unless COUNT says otherwise.
+const COUNT: u64 = 10;
+
+/// The types that TYPE may name; those that are not built yet match nothing.
+const TYPES: &[&str] = &["string", "list", "set", "zset", "hash", "stream"];
+
+/// Reads a cursor.
+pub(super) fn parse_cursor(text: &[u8]) -> Result<u64> {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| CommandError::InvalidCursor.into())
+}
+
+/// The options of SCAN; HSCAN has NOVALUES in the place of TYPE.
+#[derive(Debug)]
+pub(super) struct Options<'a> {
+    /// How many elements to look at.
+    pub(super) count: u64,
+    /// Shows what matches only.
+    pattern: Option<&'a [u8]>,
+    /// Shows keys of this type only.
+    pub(super) type_name: Option<&'a [u8]>,
+    /// Shows fields without values.
+    pub(super) no_values: bool,
+}
+
+/// Which command the options are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// SCAN.
+    Keys,
+    /// HSCAN.
+    Fields,
+}
+
+impl<'a> Options<'a> {
+    /// Reads all that is left of the request.
+    pub(super) fn parse(mut args: ArgReader<'a>, of: Of) -> Result<Self> {
+        let mut options = Self { count: COUNT, pattern: None, type_name: None, no_values: false };
+        while args.remaining() > 0 {
+            if of == Of::Fields && args.token("NOVALUES") {
+                options.no_values = true;
+            } else if args.remaining() < 2 {
+                return Err(CommandError::Syntax.into());
+            } else if args.token("COUNT") {
+                let count = args.integer()?;
+                options.count =
+                    u64::try_from(count).ok().filter(|count| *count > 0).ok_or(CommandError::Syntax)?;
+            } else if args.token("MATCH") {
+                options.pattern = Some(args.bytes()?).filter(|pattern| *pattern != b"*");
+            } else if of == Of::Keys && args.token("TYPE") {
+                let name = args.bytes()?;
+                if !TYPES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())) {
+                    let name = String::from_utf8_lossy(name);
+                    return Err(CommandError::other(format!("ERR unknown type name '{name}'")).into());
+                }
+                options.type_name = Some(name);
+            } else {
+                return Err(CommandError::Syntax.into());
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether `element` is to be shown.
+    pub(super) fn matches(&self, element: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, element, false))
+    }
+}
+
+/// An empty page, the last of its scan.
+pub(super) fn reply_nothing(out: &mut ReplyWriter<'_>) {
+    out.array(2);
+    out.bulk(b"0");
+    out.array(0);
+}
+
+/// A page of `count` elements, which `show` writes, and the cursor behind it.
+pub(super) fn reply_page(out: &mut ReplyWriter<'_>, cursor: u64, page: &[Vec<u8>]) {
+    out.array(2);
+    out.bulk(cursor.to_string().as_bytes());
+    out.array(page.len());
+    page.iter().for_each(|element| out.bulk(element));
+}
