@@ -27,6 +27,10 @@ pub struct Drain {
     changed: Changed,
     /// Whether an answer rests on the stamp, so that the entry is needed even if nothing was written.
     is_stamp_used: bool,
+    /// Keys and values written so far, in bytes; what is undone stays counted.
+    bytes: usize,
+    /// The earliest time to live that was written, ms since 1970.
+    earliest_due: Option<u64>,
 }
 
 /// A moment within a drain to which it can return.
@@ -41,7 +45,15 @@ pub struct Mark {
 impl Drain {
     /// A drain that will become entry `entry`, at time `stamp` in ms since 1970.
     pub fn new(entry: u64, stamp: u64) -> Self {
-        Self { entry, stamp, journal: Vec::new(), changed: Changed::default(), is_stamp_used: false }
+        Self {
+            entry,
+            stamp,
+            journal: Vec::new(),
+            changed: Changed::default(),
+            is_stamp_used: false,
+            bytes: 0,
+            earliest_due: None,
+        }
     }
 
     /// The number of the entry in its chain.
@@ -83,6 +95,28 @@ impl Drain {
         state.refresh_map();
         self.changed = mark.changed;
         self.is_stamp_used = mark.is_stamp_used;
+    }
+
+    /// Undoes what a command did that ends with an error. Its answer may rest on the absence of a key that is due and
+    /// whose deletion is undone with the rest, so the entry will carry the stamp.
+    pub fn fail(&mut self, overlay: &mut Overlay, state: &mut State, mark: Mark) {
+        let used = self.is_stamp_used || self.journal.len() > mark.journal_len;
+        self.rollback(overlay, state, mark);
+        self.is_stamp_used = used;
+    }
+
+    /// Bytes of keys and values written so far, those that were undone included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The earliest moment at which a key becomes due by what was written, ms since 1970.
+    pub fn earliest_due(&self) -> Option<u64> {
+        self.earliest_due
+    }
+
+    pub(super) fn note_due(&mut self, at: u64) {
+        self.earliest_due = Some(self.earliest_due.map_or(at, |earliest| earliest.min(at)));
     }
 
     /// The keys written since `mark`, as the tree names them. A key that several commands wrote since then, or one
@@ -167,6 +201,7 @@ impl Drain {
     }
 
     pub(super) fn write(&mut self, overlay: &mut Overlay, key: Bytes, value: Option<Bytes>) {
+        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
         let previous = overlay.insert(key.clone(), self.entry, value);
         self.journal.push(Undo::Slot { key, previous });
     }

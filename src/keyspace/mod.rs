@@ -92,6 +92,7 @@ mod tests;
 pub use drain::{Drain, Mark};
 pub use encoding::{Key, SLOTS, slot};
 pub use error::{CommandError, Failure, Result, Stop};
+pub use expiry::{delete_due, next_due};
 pub use overlay::{Overlay, Slot};
 pub use record::Type;
 pub use state::{Counts, DATABASES, Database, DatabaseMap, Limits, Published, State};

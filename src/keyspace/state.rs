@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::SYSTEM;
-use super::encoding::{Encoded, read_u32, read_u64};
+use super::encoding::{Encoded, Key, read_u32, read_u64};
 use crate::lsm::{self, Access, Batch};
 
 /// The version byte of every system value.
@@ -229,6 +229,11 @@ impl State {
     /// The databases, with their counts.
     pub fn databases(&self) -> &[Database; DATABASES] {
         &self.databases
+    }
+
+    /// The key `name` of database `db`.
+    pub fn key(&self, db: u32, name: &[u8]) -> Key {
+        Key::new(self.databases[db as usize].keyspace, self.map.hash_seed, name)
     }
 
     /// What views of this state need.

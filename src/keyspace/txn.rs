@@ -221,6 +221,7 @@ impl<'a> WriteTxn<'a> {
             }
             if let Some(at) = due_after {
                 self.put(&key.ttl_key(at), &[]);
+                self.drain.note_due(at);
             }
         }
         let keys = i64::from(new.is_some()) - i64::from(old.is_some());

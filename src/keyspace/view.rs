@@ -26,6 +26,7 @@ pub struct View<'a> {
     rng: RefCell<fastrand::Rng>,
     scratch: Cell<Option<Value>>,
     seen: RefCell<Seen>,
+    lookups: Cell<(u64, u64)>,
 }
 
 /// What a read in the executor has relied on, which an entry must make true for good.
@@ -85,6 +86,7 @@ impl<'a> View<'a> {
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
             scratch: Cell::new(Some(Value::default())),
             seen: RefCell::default(),
+            lookups: Cell::default(),
         }
     }
 
@@ -163,6 +165,11 @@ impl<'a> View<'a> {
         Ok(all)
     }
 
+    /// How many keys the read has found, and not found.
+    pub fn lookups(&self) -> (u64, u64) {
+        self.lookups.get()
+    }
+
     /// What the read relied on; empty for a connection's view.
     pub fn into_seen(self) -> Seen {
         self.seen.into_inner()
@@ -192,6 +199,13 @@ impl<'a> View<'a> {
 
     /// The META record of `key`; `None` if it does not exist.
     pub(super) fn record(&self, key: &Key) -> Result<Option<Record>> {
+        let record = self.find_record(key)?;
+        let (hits, misses) = self.lookups.get();
+        self.lookups.set(if record.is_some() { (hits + 1, misses) } else { (hits, misses + 1) });
+        Ok(record)
+    }
+
+    fn find_record(&self, key: &Key) -> Result<Option<Record>> {
         let mut value = self.take_scratch();
         if !self.source.get(key.encoded(), &mut value)? {
             self.scratch.set(Some(value));

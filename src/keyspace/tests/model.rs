@@ -303,12 +303,13 @@ impl Run {
 fn snapshot(node: &Node, drain: &Drain) -> String {
     let slots: Vec<_> = node.overlay.iter().collect();
     format!(
-        "{slots:?} {} {:?} {:?} {:?} {:?}",
+        "{slots:?} {} {:?} {:?} {:?} {:?} {}",
         node.overlay.bytes(),
         node.state.databases,
         node.state.next,
         node.state.map,
-        drain
+        drain.mark(&node.state),
+        drain.is_empty()
     )
 }
 
