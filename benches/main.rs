@@ -1,4 +1,7 @@
 //! Micro-benchmarks, one module per question.
+mod cache;
+mod memtable;
+
 fn main() {
     divan::main();
 }
