@@ -56,7 +56,7 @@ pub struct OutputLimits {
 }
 
 /// When a client that does not read its replies is closed. Zero: never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputLimit {
     /// At once, when so many bytes wait.
     pub hard_bytes: u64,

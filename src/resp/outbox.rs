@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// A value of at least this many bytes is queued by reference instead of copied.
 pub const SHARED_BYTES_MIN: usize = 16 * 1024;
@@ -125,6 +125,26 @@ impl Outbox {
         if self.taken == self.tail.len() {
             self.reset_tail();
         }
+    }
+
+    /// The same replies once more; what is shared stays shared.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        let mut copy = Self::new();
+        self.chunks.iter().for_each(|chunk| copy.push(chunk.clone()));
+        copy.tail().extend_from_slice(&self.tail[self.taken..]);
+        copy
+    }
+
+    /// All of it, in one piece.
+    pub fn into_bytes(mut self) -> Bytes {
+        self.seal();
+        if self.chunks.len() == 1 {
+            return self.chunks.pop_front().expect("there is one");
+        }
+        let mut bytes = BytesMut::with_capacity(self.len());
+        self.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+        bytes.freeze()
     }
 
     /// Drops everything.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,16 @@ pub struct Endpoint {
     pub local: String,
     /// The descriptor of its socket; -1 if it has none.
     pub fd: i32,
+}
+
+impl Endpoint {
+    /// Whether the client connected over a loopback address, or is this process itself.
+    pub fn is_local(&self) -> bool {
+        match self.remote.parse::<SocketAddr>() {
+            Ok(address) => address.ip().to_canonical().is_loopback(),
+            Err(_) => self.fd < 0,
+        }
+    }
 }
 
 /// Memory and traffic of a connection, in bytes.
@@ -175,6 +186,11 @@ impl ClientInfo {
     /// [`ClientInfo::take_unblocked`]. A call made in advance is not lost. Only the connection's task waits here.
     pub async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// Wakes the connection's task for a reason of its own: its message is answered, its socket is full.
+    pub fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// Says that the client waits for a key.

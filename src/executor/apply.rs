@@ -1,0 +1,64 @@
+//! Committed entry → one blind batch in the tree. It reads nothing, and cannot fail but by stopping the node.
+
+use super::{
+    clock::Now,
+    entry::EntryBody,
+    leadership::Leadership,
+    turn::{Error, Executor},
+};
+use crate::log::{Entry, EntryKind, Position};
+
+impl Executor {
+    /// Applies committed entries, in order.
+    pub(super) fn apply_all(&mut self, entries: Vec<Entry>, now: Now) -> Result<(), Error> {
+        for entry in entries {
+            assert!(entry.index == self.applied.index + 1, "entries are applied without a gap");
+            assert!(entry.term >= self.applied.term, "the term of applied entries went back");
+            let position = Position { index: entry.index, term: entry.term };
+            match entry.kind {
+                EntryKind::Effects => self.apply_effects(position, &entry)?,
+                EntryKind::Noop => {
+                    self.tree.advance(position);
+                    self.applied = position;
+                    self.begin_to_lead(now)?;
+                }
+                EntryKind::Configuration => {
+                    self.tree.set_membership(entry.body);
+                    self.tree.advance(position);
+                }
+            }
+            self.applied = position;
+            self.unpublished = true;
+        }
+        Ok(())
+    }
+
+    fn apply_effects(&mut self, position: Position, entry: &Entry) -> Result<(), Error> {
+        let wrong = |source| Error::Entry { index: entry.index, source };
+        let body = EntryBody::decode(&entry.body).map_err(wrong)?;
+        assert!(body.stamp >= self.system.stamp, "the stamp of applied entries went back");
+        self.tree.apply(position, &body.effects);
+        self.system.absorb(&body.effects);
+        assert!(self.system.stamp == body.stamp, "an entry's stamp is one of its effects");
+        if let Some(leadership) = self.leadership.as_mut().filter(|leadership| leadership.term == entry.term)
+        {
+            leadership.chain.apply(body.chain, body.n);
+            leadership.overlay.applied(body.n, &body.effects);
+        }
+        Ok(())
+    }
+
+    /// The no-op of a term is applied: if it is the term that this node leads, the leadership begins.
+    fn begin_to_lead(&mut self, now: Now) -> Result<(), Error> {
+        if self.leads != Some(self.applied.term) {
+            return Ok(());
+        }
+        assert!(self.leadership.is_none(), "a term begins once");
+        let seed = self.seed.u64(..);
+        let view = self.tree.view();
+        let mut leadership = Leadership::new(self.applied.term, &view, self.system.stamp, now, seed)?;
+        leadership.state.limits = self.tuning.limits.clone();
+        self.leadership = Some(leadership);
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! Time, as an argument: the machine's clocks, and the leader's time that is made from them. **Rule (time)**.
+
+/// What the machine's clocks showed at one instant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// CLOCK_BOOTTIME in µs: it only goes forward, also while the machine sleeps.
+    pub boot_us: u64,
+    /// The wall clock in ms since the Unix epoch: it may jump.
+    pub wall_ms: u64,
+}
+
+/// Where the time comes from: the machine, or a simulation.
+pub trait Clock: Send + Sync {
+    /// Both clocks.
+    fn now(&self) -> Now;
+    /// CLOCK_BOOTTIME alone, in ns, to time commands with.
+    fn boot_ns(&self) -> u64;
+}
+
+/// The time of one leadership: it never goes back, and is pulled towards the wall clock by at most 1 % of what
+/// elapses.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaderClock {
+    boot_us: u64,
+    present_us: u64,
+}
+
+impl LeaderClock {
+    /// Begins at the newer of the stamp taken over and the wall clock.
+    pub fn new(stamp_ms: u64, now: Now) -> Self {
+        Self { boot_us: now.boot_us, present_us: stamp_ms.max(now.wall_ms) * 1000 }
+    }
+
+    /// The present time at `now`, in ms since the Unix epoch.
+    pub fn at(&self, now: Now) -> u64 {
+        self.present_us_at(now) / 1000
+    }
+
+    /// Moves the clock on to `now` and returns the present time in ms.
+    pub fn advance(&mut self, now: Now) -> u64 {
+        *self = Self { present_us: self.present_us_at(now), boot_us: now.boot_us.max(self.boot_us) };
+        self.present_us / 1000
+    }
+
+    fn present_us_at(&self, now: Now) -> u64 {
+        let elapsed = now.boot_us.saturating_sub(self.boot_us);
+        let unpulled = self.present_us + elapsed;
+        let pull = elapsed / 100;
+        (now.wall_ms * 1000).clamp(unpulled - pull, unpulled + pull)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(boot_ms: u64, wall_ms: u64) -> Now {
+        Now { boot_us: boot_ms * 1000, wall_ms }
+    }
+
+    #[test]
+    fn it_begins_at_the_stamp_when_the_wall_clock_is_behind() {
+        let clock = LeaderClock::new(5_000, now(0, 1_000));
+        assert_eq!(clock.at(now(0, 1_000)), 5_000);
+    }
+
+    #[test]
+    fn it_follows_the_wall_clock_by_one_percent_at_most() {
+        let mut clock = LeaderClock::new(0, now(0, 1_000_000));
+        assert_eq!(clock.advance(now(1_000, 1_001_000)), 1_001_000, "no difference, no pull");
+        assert_eq!(clock.advance(now(2_000, 9_000_000)), 1_002_010, "a jump ahead is followed slowly");
+        assert_eq!(clock.advance(now(3_000, 0)), 1_003_000, "and so is a jump back");
+    }
+
+    #[test]
+    fn it_never_goes_back() {
+        let mut clock = LeaderClock::new(0, now(100, 1_000));
+        let before = clock.advance(now(200, 1_100));
+        assert_eq!(clock.advance(now(150, 0)), before);
+    }
+}

@@ -1,0 +1,545 @@
+//! Evaluates what is queued: commands → replies, held, and one entry of effects a drain.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{
+    clock::{Clock, Now},
+    entry::EntryBody,
+    held::{Held, Piece},
+    leadership::Leadership,
+    load::Load,
+    message::{Call, Deferred, Item, Message, Recipient, Step, Transaction, WatchCall},
+    stopwatch::Stopwatch,
+    turn::{Error, Executor, Limits, Next, Output},
+    watch::Watched,
+};
+use bytes::Bytes;
+
+use crate::{
+    command::{Handler, flag},
+    keyspace::{self, CommandError, Drain, Failure, Stop, WriteTxn},
+    lsm::{self, Access},
+    raft::Proposal,
+    resp::{Outbox, Protocol, ReplyWriter},
+};
+
+/// Pressure of the tree (`lsm::Debt`) at which nothing more is evaluated.
+const PRESSURE_MAX: u64 = 1000;
+
+/// Commands of one drain, so that a turn stays short.
+const DRAIN_COMMANDS_MAX: usize = 500;
+
+/// Bytes of effects of one drain after which no further command joins it.
+const DRAIN_BYTES_MAX: usize = 256 * 1024;
+
+/// Due keys deleted by one drain.
+const EXPIRED_KEYS_MAX: usize = 200;
+
+/// How often a command may stop for the disk before it is treated as long.
+const LOADS_MAX: u32 = 4;
+
+/// Told to a command whose effects do not fit into one entry.
+const TOO_LARGE: &str = "ERR the effects of this command are larger than entry-bytes-max";
+
+/// Told to commands that need room, while the disk has too little.
+const DISK_FULL: &str =
+    "MISCONF Errors writing to the log: the disk is nearly full, only deletes are accepted";
+
+impl Executor {
+    /// Evaluates what is queued and proposes one entry.
+    pub(super) fn evaluate(
+        &mut self,
+        now: Now,
+        clock: &dyn Clock,
+        may_block: bool,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Next, Error> {
+        let Some(mut leadership) = self.leadership.take() else { return Ok(Next::Idle) };
+        let next = if self.admits(&leadership) {
+            self.drain(&mut leadership, now, clock, may_block, outputs)
+        } else {
+            Ok(Next::Idle)
+        };
+        self.leadership = Some(leadership);
+        next
+    }
+
+    /// Whether commands may be evaluated now. What is not admitted waits in the queue: nothing has happened.
+    fn admits(&mut self, leadership: &Leadership) -> bool {
+        !leadership.chain.is_refused()
+            && leadership.chain.in_flight_bytes < self.limits.in_flight_bytes_max
+            && self.tree.debt().pressure < PRESSURE_MAX
+    }
+
+    fn drain(
+        &mut self,
+        leadership: &mut Leadership,
+        now: Now,
+        clock: &dyn Clock,
+        may_block: bool,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Next, Error> {
+        let present = leadership.clock.advance(now).max(self.system.stamp);
+        let expire = self.active_expire && self.wake_at.is_none_or(|at| at <= present);
+        if self.queue.is_empty() && !expire {
+            return Ok(Next::Idle);
+        }
+        let view = self.tree.view();
+        let mut evaluation = Evaluation {
+            view: &view,
+            access: if may_block { Access::Disk } else { Access::Memory },
+            drain: Drain::new(leadership.chain.proposed + 1, present),
+            leadership,
+            limits: self.limits,
+            disk_full: self.disk_full,
+            commands: 0,
+            effects_bytes: 0,
+            stopwatch: Stopwatch::start(clock, self.tuning.slow_ns),
+        };
+        if expire && !evaluation.expire()? {
+            return Ok(Next::Block);
+        }
+        let mut pieces = Vec::new();
+        let next = evaluation.run_queue(&mut self.queue, &mut pieces, &mut self.loading, outputs)?;
+        let next_due = if expire { evaluation.next_due()? } else { evaluation.drain.earliest_due() };
+        let Evaluation { drain, stopwatch, .. } = evaluation;
+        stopwatch.finish(outputs);
+        if expire {
+            self.wake_at = Some(u64::MAX);
+        }
+        if let Some(due) = next_due
+            && self.wake_at.is_none_or(|at| due < at)
+        {
+            self.wake_at = Some(due);
+            outputs.push(Output::WakeAt(due));
+        }
+        propose(leadership, drain, pieces, outputs);
+        Ok(next)
+    }
+}
+
+/// Ends a drain: its effects become an entry, its answers are held. **Rule (release)**.
+fn propose(leadership: &mut Leadership, drain: Drain, pieces: Vec<Piece>, outputs: &mut Vec<Output>) {
+    let stamp = drain.stamp();
+    let batch = drain.finish(&mut leadership.overlay, &mut leadership.state);
+    let permit = match batch {
+        Some(effects) => {
+            let (chain, n) = (leadership.chain.chain, leadership.chain.proposed + 1);
+            let body = EntryBody { chain, n, stamp, effects }.encode();
+            let id = leadership.chain.propose(leadership.term, body.len());
+            assert!(id.n == n, "the entry was evaluated as another one than it is proposed as");
+            outputs.push(Output::Propose(Proposal { id, body }));
+            None
+        }
+        None if pieces.is_empty() => return,
+        None => {
+            leadership.permits_asked += 1;
+            outputs.push(Output::AskPermit(leadership.permits_asked));
+            Some(leadership.permits_asked)
+        }
+    };
+    if !pieces.is_empty() {
+        leadership.held.push(Held { n: leadership.chain.proposed, permit, pieces });
+    }
+}
+
+/// Why the evaluation of a message ended before its end.
+enum Pause {
+    /// Its next item needs the disk.
+    Disk,
+    /// Its next item takes long.
+    Long,
+    /// The drain is full.
+    Full,
+    /// Its recipient has too much unsent.
+    Backlog,
+}
+
+/// One drain under way.
+struct Evaluation<'a> {
+    view: &'a lsm::View,
+    access: Access,
+    drain: Drain,
+    leadership: &'a mut Leadership,
+    limits: Limits,
+    disk_full: bool,
+    commands: usize,
+    effects_bytes: usize,
+    stopwatch: Stopwatch<'a>,
+}
+
+impl Evaluation<'_> {
+    /// Evaluates messages until the queue is empty or the drain is full.
+    fn run_queue(
+        &mut self,
+        queue: &mut VecDeque<Message>,
+        pieces: &mut Vec<Piece>,
+        loading: &mut usize,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Next, Error> {
+        while let Some(mut message) = queue.pop_front() {
+            let before = pieces.len();
+            let pause = self.run_message(&mut message, pieces)?;
+            match pause {
+                None => {}
+                Some(Pause::Full) => {
+                    queue.push_front(message);
+                    return Ok(Next::Again);
+                }
+                Some(Pause::Long) => {
+                    queue.push_front(message);
+                    return Ok(Next::Block);
+                }
+                Some(Pause::Backlog) => {
+                    let held = &self.leadership.held;
+                    let after = if pieces.len() > before { held.next_number() } else { held.released() };
+                    self.leadership.stalled.push((after, message));
+                }
+                Some(Pause::Disk) => {
+                    message.loads += 1;
+                    *loading += 1;
+                    outputs.push(Output::Load(Load::new(
+                        message,
+                        self.view.clone(),
+                        self.leadership.state.clone(),
+                        self.drain.stamp(),
+                    )));
+                }
+            }
+            if self.access == Access::Disk && self.commands > 0 {
+                return Ok(if queue.is_empty() { Next::Idle } else { Next::Again });
+            }
+        }
+        Ok(Next::Idle)
+    }
+
+    /// Evaluates items of `message` until it ends or must pause, and appends what was evaluated to `pieces`.
+    fn run_message(
+        &mut self,
+        message: &mut Message,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<Option<Pause>, Error> {
+        let unsent = message.recipient.backlog(self.limits.backlog_bytes_max);
+        let mut piece = Piece {
+            recipient: Arc::clone(&message.recipient),
+            items: VecDeque::new(),
+            reply: Outbox::new(),
+            done: false,
+            deferred: None,
+        };
+        let pause = loop {
+            let Some(item) = message.items.front() else { break None };
+            if let Some(pause) = self.must_pause(item, message.loads, unsent + piece.reply.len()) {
+                break Some(pause);
+            }
+            let seed = *message.seed.get_or_insert_with(|| self.leadership.rng.u64(..));
+            match self.run_item(item, seed, &mut piece)? {
+                Ok(()) => {
+                    piece.items.extend(message.items.pop_front());
+                    message.seed = None;
+                    message.loads = 0;
+                }
+                Err(Stop::Disk) => break Some(Pause::Disk),
+                Err(Stop::Long | Stop::Stamp) => break Some(Pause::Long),
+            }
+        };
+        piece.done = message.items.is_empty();
+        if !piece.items.is_empty() {
+            pieces.push(piece);
+        }
+        Ok(pause)
+    }
+
+    fn must_pause(&self, item: &Item, loads: u32, backlog: usize) -> Option<Pause> {
+        if self.commands >= DRAIN_COMMANDS_MAX || self.effects_bytes >= DRAIN_BYTES_MAX {
+            return Some(Pause::Full);
+        }
+        if backlog > self.limits.backlog_bytes_max {
+            return Some(Pause::Backlog);
+        }
+        if self.access == Access::Disk {
+            return (self.commands > 0).then_some(Pause::Full);
+        }
+        (loads >= LOADS_MAX || item.is_long()).then_some(Pause::Long)
+    }
+
+    fn run_item(&mut self, item: &Item, seed: u64, piece: &mut Piece) -> Result<Result<(), Stop>, Error> {
+        self.commands += item.commands();
+        let before = ReplyWriter::new(&mut piece.reply, Protocol::Resp2).mark();
+        let result = match item {
+            Item::Call(call) => self.run_call(call, seed, &piece.recipient, &mut piece.reply),
+            Item::Transaction(transaction) => self.run_transaction(transaction, seed, piece),
+            Item::Watch(watch) => self.run_watch(watch, &mut piece.reply),
+            Item::Reply(reply) => {
+                piece.reply.append(reply.duplicate());
+                Ok(())
+            }
+        };
+        match result {
+            Ok(()) => {
+                if item.is_silent() {
+                    ReplyWriter::new(&mut piece.reply, Protocol::Resp2).truncate(before);
+                    piece.deferred = None;
+                }
+                Ok(Ok(()))
+            }
+            Err(Failure::Stop(stop)) => Ok(Err(stop)),
+            Err(Failure::Local(error)) => Err(Error::Tree(error)),
+            Err(Failure::Client(error)) => unreachable!("a client's error was not answered: {error}"),
+        }
+    }
+
+    /// Runs one command. What it did is undone if it fails; the error is its reply.
+    fn run_call(
+        &mut self,
+        call: &Call,
+        seed: u64,
+        recipient: &Arc<dyn Recipient>,
+        reply: &mut Outbox,
+    ) -> keyspace::Result<()> {
+        let mark = self.drain.mark(&self.leadership.state);
+        let written_before = self.drain.bytes();
+        let mut writer = ReplyWriter::new(reply, call.protocol);
+        let reply_mark = writer.mark();
+        let result = self.call_handler(call, seed, &mut writer);
+        self.stopwatch.ran(call, recipient);
+        let written = self.drain.bytes() - written_before;
+        let result = match result {
+            Ok(()) if written > self.limits.entry_bytes_max => Err(CommandError::other(TOO_LARGE).into()),
+            other => other,
+        };
+        match result {
+            Ok(()) => {
+                self.effects_bytes += written;
+                self.mark_watches(mark);
+                Ok(())
+            }
+            Err(Failure::Client(error)) => {
+                writer.truncate(reply_mark);
+                let error = error.to_string();
+                writer.error(&error);
+                self.stopwatch.failed(call.command, error);
+                self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
+                Ok(())
+            }
+            Err(failure) => {
+                writer.truncate(reply_mark);
+                self.undo(mark);
+                Err(failure)
+            }
+        }
+    }
+
+    fn call_handler(&mut self, call: &Call, seed: u64, reply: &mut ReplyWriter<'_>) -> keyspace::Result<()> {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        if self.disk_full && call.command.flags & flag::DENY_OOM != 0 {
+            return Err(CommandError::other(DISK_FULL).into());
+        }
+        let mut txn = WriteTxn::new(
+            self.view,
+            self.access,
+            &mut self.leadership.overlay,
+            &mut self.drain,
+            &mut self.leadership.state,
+            &mut rng,
+            call.db,
+        );
+        match call.command.handler {
+            Handler::Write(run) => run(&mut txn, &call.args, reply),
+            Handler::Read(run) => txn.read(|view| {
+                let result = run(view, &call.args, reply);
+                self.stopwatch.looked_up(view.lookups());
+                result
+            }),
+            Handler::Session(_) | Handler::Node(_) | Handler::Transaction(_) => {
+                unreachable!("dispatch sends commands on data only")
+            }
+        }
+    }
+
+    /// Runs EXEC: all or nothing as an entry, each command's error its own.
+    fn run_transaction(
+        &mut self,
+        transaction: &Transaction,
+        seed: u64,
+        piece: &mut Piece,
+    ) -> keyspace::Result<()> {
+        let mark = self.drain.mark(&self.leadership.state);
+        let mut writer = ReplyWriter::new(&mut piece.reply, transaction.protocol);
+        let reply_mark = writer.mark();
+        if self.is_spoiled(transaction)? {
+            writer.null_array();
+            return Ok(());
+        }
+        writer.array(transaction.steps.len());
+        let mut deferred: Option<Deferred> = None;
+        let mut seeds = fastrand::Rng::with_seed(seed);
+        for step in &transaction.steps {
+            match step {
+                Step::Deferred(args) => {
+                    deferred.get_or_insert_default().steps.push((args.clone(), Outbox::new()));
+                }
+                Step::Call(call) => {
+                    let reply = match deferred.as_mut().and_then(|deferred| deferred.steps.last_mut()) {
+                        Some((_, reply)) => reply,
+                        None => &mut piece.reply,
+                    };
+                    if let Err(failure) = self.run_call(call, seeds.u64(..), &piece.recipient, reply) {
+                        self.undo(mark);
+                        ReplyWriter::new(&mut piece.reply, transaction.protocol).truncate(reply_mark);
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+        piece.deferred = deferred;
+        Ok(())
+    }
+
+    /// Whether something watched has changed, is due, or was watched under another leadership. **Rule (WATCH)**.
+    fn is_spoiled(&mut self, transaction: &Transaction) -> keyspace::Result<bool> {
+        let Some(watch) = &transaction.watch else { return Ok(false) };
+        if watch.is_dirty() {
+            return Ok(true);
+        }
+        for watched in watch.keys() {
+            if watched.term != self.leadership.term {
+                return Ok(true);
+            }
+            let mark = self.drain.mark(&self.leadership.state);
+            self.delete_if_due(watched.db, &watched.key)?;
+            if self.drain.touched_since(mark).next().is_some() {
+                self.mark_watches(mark);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn run_watch(&mut self, call: &WatchCall, reply: &mut Outbox) -> keyspace::Result<()> {
+        let mark = self.drain.mark(&self.leadership.state);
+        for key in &call.keys {
+            // A key that is due already is absent from now on; one that becomes due later spoils the EXEC.
+            if let Err(failure) = self.delete_if_due(call.db, key) {
+                self.undo(mark);
+                return Err(failure);
+            }
+        }
+        self.mark_watches(mark);
+        for key in &call.keys {
+            let watched = Watched { term: self.leadership.term, db: call.db, key: key.clone() };
+            let meta_key = self.leadership.state.key(call.db, key);
+            let meta_key = Bytes::copy_from_slice(meta_key.encoded());
+            self.leadership.watches.register(&call.watch, watched, meta_key);
+        }
+        ReplyWriter::new(reply, call.protocol).ok();
+        Ok(())
+    }
+
+    fn delete_if_due(&mut self, db: u32, name: &[u8]) -> keyspace::Result<()> {
+        let mut rng = fastrand::Rng::with_seed(0);
+        let mut txn = self.txn(&mut rng, db);
+        let key = txn.key(name);
+        txn.exists(&key).map(drop)
+    }
+
+    fn txn<'b>(&'b mut self, rng: &'b mut fastrand::Rng, db: u32) -> WriteTxn<'b> {
+        WriteTxn::new(
+            self.view,
+            self.access,
+            &mut self.leadership.overlay,
+            &mut self.drain,
+            &mut self.leadership.state,
+            rng,
+            db,
+        )
+    }
+
+    fn undo(&mut self, mark: keyspace::Mark) {
+        self.drain.rollback(&mut self.leadership.overlay, &mut self.leadership.state, mark);
+    }
+
+    /// Tells the watches of what was written since `mark`.
+    fn mark_watches(&mut self, mark: keyspace::Mark) {
+        let leadership = &mut *self.leadership;
+        if leadership.watches.is_empty() {
+            return;
+        }
+        for key in self.drain.touched_since(mark) {
+            leadership.watches.touched(key);
+        }
+        let changed = self.drain.databases_changed_since(mark, &leadership.state);
+        if changed.is_empty() {
+            return;
+        }
+        for watch in leadership.watches.all() {
+            if watch.keys().iter().any(|watched| changed.contains(&(watched.db as usize))) {
+                watch.mark();
+            }
+        }
+    }
+
+    /// Deletes keys that are due; `false` if that must wait for the disk.
+    fn expire(&mut self) -> Result<bool, Error> {
+        let mark = self.drain.mark(&self.leadership.state);
+        let mut rng = fastrand::Rng::with_seed(0);
+        match keyspace::delete_due(&mut self.txn(&mut rng, 0), EXPIRED_KEYS_MAX) {
+            Ok(_) => {
+                self.mark_watches(mark);
+                Ok(true)
+            }
+            Err(Failure::Stop(_)) => {
+                self.undo(mark);
+                Ok(false)
+            }
+            Err(Failure::Local(error)) => Err(Error::Tree(error)),
+            Err(Failure::Client(error)) => unreachable!("no client deletes due keys: {error}"),
+        }
+    }
+
+    /// When the next key is due. If only the disk knows, that is at once: then a thread that may wait looks again.
+    fn next_due(&self) -> Result<Option<u64>, Error> {
+        let Leadership { overlay, state, .. } = &*self.leadership;
+        match keyspace::next_due(self.view, self.access, overlay, state) {
+            Ok(due) => Ok(due),
+            Err(Failure::Stop(_)) => Ok(Some(self.drain.stamp())),
+            Err(Failure::Local(error)) => Err(Error::Tree(error)),
+            Err(Failure::Client(error)) => unreachable!("no client asks when keys are due: {error}"),
+        }
+    }
+}
+
+impl Item {
+    /// How many commands it counts for.
+    fn commands(&self) -> usize {
+        match self {
+            Self::Transaction(transaction) => 1 + transaction.steps.len(),
+            Self::Call(_) | Self::Watch(_) | Self::Reply(_) => 1,
+        }
+    }
+
+    /// Whether its reply is dropped.
+    fn is_silent(&self) -> bool {
+        match self {
+            Self::Call(call) => call.silent,
+            Self::Transaction(transaction) => transaction.silent,
+            Self::Watch(watch) => watch.silent,
+            Self::Reply(_) => false,
+        }
+    }
+
+    /// Whether it may take so long that others should not wait for it.
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Call(call) => call.command.long(&call.args),
+            Self::Transaction(transaction) => {
+                transaction.steps.len() > 1000
+                    || transaction.steps.iter().any(|step| match step {
+                        Step::Call(call) => call.command.long(&call.args),
+                        Step::Deferred(_) => false,
+                    })
+            }
+            Self::Watch(_) | Self::Reply(_) => false,
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! One turn of the executor: inputs in, outputs out.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::{
+    clock::{Clock, Now},
+    entry::EntryError,
+    leadership::{ChainProgress, Leadership},
+    load::Load,
+    message::{Answer, Message, Outcome, Recipient},
+    store::{Published, Store},
+};
+use crate::{
+    command::Command,
+    keyspace::{self, Overlay, State},
+    log::{Entry, Index, Position, Term},
+    lsm::{self, Tree},
+    raft::{Proposal, ProposalId, Role, Verdict},
+    resp::Args,
+};
+
+/// What the executor is stepped with.
+pub enum Input {
+    /// A connection sends commands.
+    Message(Message),
+    /// Committed entries, durable here, in order.
+    Committed(Vec<Entry>),
+    /// What became of a proposal.
+    Proposed(ProposalId, Verdict),
+    /// The role or the term of this node changed.
+    Changed {
+        /// The new term.
+        term: Term,
+        /// The new role.
+        role: Role,
+    },
+    /// The leadership was proven after the permit with this number was asked for.
+    Permit(u64),
+    /// A flush or a compaction is durable.
+    Installed(lsm::Installed),
+    /// What a message stopped for is in memory now.
+    Loaded(Message),
+    /// A recipient has sent what it had too much of.
+    Resume,
+    /// A key may be due.
+    Wake,
+    /// Switches the deletion of due keys on or off (DEBUG SET-ACTIVE-EXPIRE).
+    ActiveExpire(bool),
+    /// Write the memtable out although it is not full.
+    Seal,
+    /// Make a checkpoint of the tables in this directory, and tell through the channel when it is complete.
+    Checkpoint(String, oneshot::Sender<()>),
+    /// The disk has too little room for writes, or has room again.
+    DiskFull(bool),
+    /// The directives have changed.
+    Tune(Tuning),
+}
+
+/// What the executor asks of the driver, in this order.
+pub enum Output {
+    /// Hand this to `raft`.
+    Propose(Proposal),
+    /// Ask `raft` to prove the leadership.
+    AskPermit(u64),
+    /// Give this to its recipient.
+    Answer(Arc<dyn Recipient>, Answer),
+    /// Tell the recipient that the rest of its message will not be answered.
+    Lose(Arc<dyn Recipient>, Outcome),
+    /// Commands were run; to be counted.
+    Ran(Ran),
+    /// A command answered with this error; to be counted.
+    Failed(&'static Command, String),
+    /// A command took longer than [`Tuning::slow_ns`].
+    Slow(Slow),
+    /// Write a memtable out, then [`Input::Installed`].
+    Flush(lsm::FlushJob),
+    /// Compact, then [`Input::Installed`].
+    Compact(lsm::CompactionJob),
+    /// Read from the disk what a message needs, then [`Input::Loaded`].
+    Load(Load),
+    /// The log is not needed up to this index.
+    Cut(Index),
+    /// Run this, then tell through the channel.
+    Checkpoint(lsm::CheckpointJob, oneshot::Sender<()>),
+    /// [`Input::Wake`] when the present time reaches this, in ms since the Unix epoch.
+    WakeAt(u64),
+}
+
+/// What the driver does with the executor after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Everything is done that can be done without another input.
+    Idle,
+    /// There is more to do: call again, soon.
+    Again,
+    /// There is more to do, which takes long or waits for the disk: call again on a thread that may block.
+    Block,
+}
+
+/// Calls of one command, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Ran {
+    /// Which command.
+    pub command: &'static Command,
+    /// How many calls.
+    pub calls: u64,
+    /// How long they took together.
+    pub nanos: u64,
+    /// Keys that reads found, and did not find.
+    pub lookups: (u64, u64),
+}
+
+/// A command that took long.
+#[derive(Clone, Debug)]
+pub struct Slow {
+    /// Its words.
+    pub args: Args,
+    /// How long it took.
+    pub nanos: u64,
+    /// Who sent it.
+    pub recipient: Arc<dyn Recipient>,
+}
+
+/// What may be changed while the node runs.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Limits of the data types.
+    pub limits: keyspace::Limits,
+    /// What a command may take before it is slow.
+    pub slow_ns: u64,
+}
+
+/// Bounds on what is in flight.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of entries proposed and not applied, above which nothing is evaluated.
+    pub in_flight_bytes_max: usize,
+    /// Effects of one command; more is an error told to the client.
+    pub entry_bytes_max: usize,
+    /// Bytes of one connection's replies held or unsent, above which it has to wait.
+    pub backlog_bytes_max: usize,
+}
+
+/// What ends the node.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tree cannot be read or written.
+    #[error("the data cannot be read: {0}")]
+    Tree(#[from] lsm::Error),
+    /// A committed entry cannot be applied; it is never skipped.
+    #[error("entry {index} cannot be applied: {source}")]
+    Entry {
+        /// Which one.
+        index: Index,
+        /// Why.
+        source: EntryError,
+    },
+}
+
+/// The state machine of one shard on one node.
+pub struct Executor {
+    pub(super) tree: Tree,
+    pub(super) store: Arc<Store>,
+    pub(super) limits: Limits,
+    pub(super) tuning: Tuning,
+    pub(super) applied: Position,
+    /// The stamp and the databases after the last applied entry.
+    pub(super) system: keyspace::Published,
+    /// The term this node leads by raft's word; the leadership begins when its no-op is applied.
+    pub(super) leads: Option<Term>,
+    pub(super) leadership: Option<Leadership>,
+    pub(super) queue: VecDeque<Message>,
+    /// Messages that are away while their data is read.
+    pub(super) loading: usize,
+    pub(super) seed: fastrand::Rng,
+    pub(super) active_expire: bool,
+    pub(super) disk_full: bool,
+    /// Something was applied or installed since the view was last published.
+    pub(super) unpublished: bool,
+    /// What [`Output::WakeAt`] was last asked for.
+    pub(super) wake_at: Option<u64>,
+}
+
+impl Executor {
+    /// Begins on the flushed state of `tree`; the entries of the log behind it are applied next.
+    pub fn new(tree: Tree, limits: Limits, tuning: Tuning, seed: u64) -> Result<Self, Error> {
+        let flushed = tree.flushed().position;
+        let flushed = Position { index: flushed.index, term: flushed.term };
+        let view = tree.view();
+        let system = keyspace::Published::load(&view)?;
+        let published = Published { view, system: system.clone(), clock: None };
+        Ok(Self {
+            tree,
+            store: Arc::new(Store::new(published)),
+            limits,
+            tuning,
+            applied: flushed,
+            system,
+            leads: None,
+            leadership: None,
+            queue: VecDeque::new(),
+            loading: 0,
+            seed: fastrand::Rng::with_seed(seed),
+            active_expire: true,
+            disk_full: false,
+            unpublished: false,
+            wake_at: None,
+        })
+    }
+
+    /// What connections read.
+    pub fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// The last applied entry.
+    pub fn applied(&self) -> Position {
+        self.applied
+    }
+
+    /// The tree, to look at.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Whether this node evaluates commands.
+    pub fn is_leading(&self) -> bool {
+        self.leadership.is_some()
+    }
+
+    /// Takes `inputs`, in order, and appends what follows from them to `outputs`. With `may_block`, one long command is
+    /// evaluated, and reads wait for the disk.
+    pub fn turn(
+        &mut self,
+        inputs: &mut VecDeque<Input>,
+        clock: &dyn Clock,
+        may_block: bool,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Next, Error> {
+        let now = clock.now();
+        for input in inputs.drain(..) {
+            self.take(input, now, outputs)?;
+        }
+        self.publish(now);
+        self.release(outputs);
+        self.recover_from_refusal()?;
+        let next = self.evaluate(now, clock, may_block, outputs)?;
+        self.start_jobs(outputs);
+        Ok(next)
+    }
+
+    fn take(&mut self, input: Input, now: Now, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        match input {
+            Input::Message(message) => self.queue.push_back(message),
+            Input::Committed(entries) => self.apply_all(entries, now)?,
+            Input::Proposed(id, verdict) => self.judged(id, verdict),
+            Input::Changed { term, role } => self.changed(term, role, outputs),
+            Input::Permit(number) => {
+                if let Some(leadership) = &mut self.leadership {
+                    leadership.permits_given = leadership.permits_given.max(number);
+                }
+            }
+            Input::Installed(installed) => {
+                let flushed = self.tree.install(installed);
+                self.unpublished = true;
+                outputs.push(Output::Cut(flushed.index));
+            }
+            Input::Loaded(message) => {
+                self.loading -= 1;
+                self.queue.push_back(message);
+            }
+            Input::Resume => {}
+            Input::Wake => self.wake_at = None,
+            Input::ActiveExpire(on) => self.active_expire = on,
+            Input::Seal => self.tree.seal(),
+            Input::Checkpoint(dir, done) => {
+                outputs.push(Output::Checkpoint(self.tree.checkpoint(&dir), done))
+            }
+            Input::DiskFull(full) => self.disk_full = full,
+            Input::Tune(tuning) => {
+                if let Some(leadership) = &mut self.leadership {
+                    leadership.state.limits = tuning.limits.clone();
+                }
+                self.tuning = tuning;
+            }
+        }
+        Ok(())
+    }
+
+    fn judged(&mut self, id: ProposalId, verdict: Verdict) {
+        let Some(leadership) = &mut self.leadership else { return };
+        if id.term != leadership.term || id.chain != leadership.chain.chain {
+            return;
+        }
+        match verdict {
+            Verdict::Accepted => leadership.chain.accept(id.n),
+            Verdict::Refused(_) => leadership.chain.refuse(id.n),
+        }
+    }
+
+    /// A leadership ends with its term or role. What was held is unknown to its senders: it may have been appended.
+    fn changed(&mut self, term: Term, role: Role, outputs: &mut Vec<Output>) {
+        self.leads = (role == Role::Leader).then_some(term);
+        if let Some(mut leadership) = self.leadership.take() {
+            for piece in leadership.held.split_off(0).into_iter().flat_map(|held| held.pieces) {
+                outputs.push(Output::Lose(piece.recipient, Outcome::Unknown));
+            }
+            for (_, message) in leadership.stalled.drain(..) {
+                outputs.push(Output::Lose(message.recipient, Outcome::NotDone));
+            }
+            self.unpublished = true;
+        }
+        if self.leads.is_none() {
+            for message in self.queue.drain(..) {
+                outputs.push(Output::Lose(message.recipient, Outcome::NotDone));
+            }
+        }
+    }
+
+    /// Publishes what was applied, so that connections see it.
+    pub(super) fn publish(&mut self, now: Now) {
+        if !std::mem::take(&mut self.unpublished) {
+            return;
+        }
+        let clock = self.leadership.as_mut().map(|leadership| {
+            leadership.clock.advance(now);
+            leadership.clock
+        });
+        self.store.publish(Published { view: self.tree.view(), system: self.system.clone(), clock });
+    }
+
+    /// Gives out the answers whose entry is applied.
+    fn release(&mut self, outputs: &mut Vec<Output>) {
+        let Some(leadership) = &mut self.leadership else { return };
+        while let Some(held) = leadership.held.release(leadership.chain.applied, leadership.permits_given) {
+            for piece in held.pieces {
+                let answer = Answer { reply: piece.reply, done: piece.done, deferred: piece.deferred };
+                outputs.push(Output::Answer(piece.recipient, answer));
+            }
+        }
+        let (released, limit) = (leadership.held.released(), self.limits.backlog_bytes_max);
+        let mut waiting = Vec::new();
+        for (drain, message) in leadership.stalled.drain(..) {
+            if drain <= released && message.recipient.backlog(limit) <= limit {
+                self.queue.push_back(message);
+            } else {
+                waiting.push((drain, message));
+            }
+        }
+        leadership.stalled = waiting;
+    }
+
+    /// After a refusal, and when everything accepted before it is applied: forgets what was evaluated on top of it and
+    /// puts its commands back at the head of the queue, in their order. **Rule (chain)**.
+    fn recover_from_refusal(&mut self) -> Result<(), Error> {
+        let Some(leadership) = &mut self.leadership else { return Ok(()) };
+        let Some(refused) = leadership.chain.settled() else { return Ok(()) };
+        if self.loading > 0 {
+            return Ok(());
+        }
+        let again = leadership.held.split_off(refused);
+        leadership.overlay = Overlay::new();
+        leadership.state = State::load(&self.tree.view(), leadership.rng.u64(..))?;
+        leadership.state.limits = self.tuning.limits.clone();
+        leadership.chain = ChainProgress::new(leadership.chain.chain + 1);
+        let stalled = leadership.stalled.drain(..).map(|(_, message)| message);
+        let later: Vec<Message> = stalled.chain(self.queue.drain(..)).collect();
+        let first = again.into_iter().flat_map(|held| held.pieces).map(|piece| piece.into_message());
+        for message in first.chain(later) {
+            match self.queue.iter_mut().find(|queued| queued.recipient.id() == message.recipient.id()) {
+                Some(queued) => queued.items.extend(message.items),
+                None => self.queue.push_back(message),
+            }
+        }
+        Ok(())
+    }
+
+    fn start_jobs(&mut self, outputs: &mut Vec<Output>) {
+        if let Some(job) = self.tree.next_flush() {
+            outputs.push(Output::Flush(job));
+        }
+        if let Some(job) = self.tree.next_compaction() {
+            outputs.push(Output::Compact(job));
+        }
+    }
+}
