@@ -1,1 +1,372 @@
-//! The imperative shell: it moves, it decides nothing.
+//! The imperative shell: inboxes, drains, threads, the clock. It moves, it decides nothing.
+//!
+//! A connection's task that pushes a message drains the executor in place if nobody else does; the log is written by
+//! its own thread or in place (`writer`), and what becomes durable is applied and answered by whoever noticed.
+
+mod clock;
+mod core;
+mod inbox;
+mod jobs;
+mod writer;
+
+use std::{
+    cell::Cell,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
+
+pub use self::{
+    clock::MachineClock,
+    core::{Core, Fatal, LogInput, Scratch, Task},
+    inbox::Inbox,
+};
+use self::{
+    jobs::{Workers, die},
+    writer::{SyncPolicy, Waker},
+};
+use crate::{
+    executor::{Clock, Executor, Input, Next, Now, Published, Ran},
+    metrics::{Counter, Local, Stats},
+};
+
+/// How long a task drains for others before it hands the executor to a task of its own.
+const DRAIN_MAX: Duration = Duration::from_micros(500);
+
+/// Threads for cold reads and long commands.
+const POOL_THREADS: usize = 4;
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Drainer>>> = const { Cell::new(None) };
+}
+
+/// What a thread that drains needs, kept between drains.
+#[derive(Default)]
+struct Drainer {
+    scratch: Scratch,
+    tasks: Vec<Task>,
+}
+
+/// Proof that this node led its shard at the instant the permit was made. It serves reads that had been read from the
+/// socket before that, and no others: it cannot be cloned. **Rule (permit)**.
+#[derive(Debug)]
+pub struct ReadPermit {
+    term: u64,
+}
+
+impl ReadPermit {
+    /// The term that was led.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+}
+
+/// The node is stopping and takes on nothing new.
+#[derive(Debug, thiserror::Error)]
+#[error("the node is stopping")]
+pub struct Stopping;
+
+/// One shard on one node, with its threads.
+pub struct Shard {
+    core: Core,
+    clock: MachineClock,
+    runtime: Handle,
+    stats: Arc<Stats>,
+    sync_policy: SyncPolicy,
+    log_waker: Waker,
+    flush: Workers,
+    compaction: Workers,
+    pool: Workers,
+    wake_at: watch::Sender<u64>,
+}
+
+impl Shard {
+    /// Starts the threads of a shard, on a runtime with `workers` threads.
+    pub fn start(
+        core: Core,
+        runtime: Handle,
+        workers: usize,
+        stats: Arc<Stats>,
+    ) -> std::io::Result<Arc<Self>> {
+        let (wake_at, wakes) = watch::channel(u64::MAX);
+        let shard = Arc::new(Self {
+            core,
+            clock: MachineClock,
+            runtime,
+            stats,
+            sync_policy: SyncPolicy::new(workers),
+            log_waker: Waker::default(),
+            flush: Workers::for_flush()?,
+            compaction: Workers::for_compaction()?,
+            pool: Workers::start("pool", POOL_THREADS, None)?,
+            wake_at,
+        });
+        let writer = Arc::clone(&shard);
+        thread::Builder::new().name("log".to_owned()).spawn(move || writer::run(&writer))?;
+        shard.runtime.spawn(wake_when_due(Arc::downgrade(&shard), wakes));
+        Ok(shard)
+    }
+
+    /// Stands for election.
+    pub fn campaign(self: &Arc<Self>) {
+        self.core.step_raft([crate::raft::Input::Campaign], &mut Vec::new());
+        self.log_waker.wake();
+        self.spawn_turn();
+    }
+
+    /// The objects, to look at.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// A permit for reads that have arrived, if this node can prove now that it leads.
+    pub fn read_permit(&self) -> Option<ReadPermit> {
+        // One voter leads for good once it has been elected; its no-op is applied when a clock is published.
+        self.core.store().published().clock.is_some().then(|| ReadPermit { term: self.core.term() })
+    }
+
+    /// What may be read with `permit`.
+    pub fn published(&self, permit: &ReadPermit) -> Arc<Published> {
+        assert!(permit.term <= self.core.term(), "a permit of a term that has not begun");
+        self.core.store().published()
+    }
+
+    /// Hands `input` to the executor and, unless somebody does already, drains. To be called on a runtime's task.
+    pub fn submit(self: &Arc<Self>, input: Input) {
+        if let Some(executor) = self.core.executor.push(input) {
+            self.drain(executor, Next::Idle);
+        }
+    }
+
+    /// Hands `input` to the executor from a thread that must not drain.
+    fn submit_from_thread(self: &Arc<Self>, input: Input) {
+        self.core.executor.push_quietly(input);
+        self.spawn_turn();
+    }
+
+    /// Sees to it that a task of the runtime drains the executor, if something waits for it and nobody does.
+    fn spawn_turn(self: &Arc<Self>) {
+        if let Some(executor) = self.core.executor.take() {
+            self.spawn_drain(executor, Next::Idle);
+        }
+    }
+
+    fn spawn_drain(self: &Arc<Self>, executor: Box<Executor>, next: Next) {
+        let shard = Arc::clone(self);
+        self.runtime.spawn(async move { shard.drain(executor, next) });
+    }
+
+    /// Runs `work` on a thread that may wait for the disk.
+    pub fn run_blocking(&self, work: impl FnOnce() + Send + 'static) {
+        self.pool.run(move || {
+            work();
+            Ok(())
+        });
+    }
+
+    /// Drains the executor, and then the log and the executor in turn while syncing in place pays.
+    fn drain(self: &Arc<Self>, executor: Box<Executor>, next: Next) {
+        let mut drainer = SCRATCH.take().unwrap_or_default();
+        let started = Instant::now();
+        self.drain_executor(executor, next, started, &mut drainer);
+        while self.sync_policy.in_place() {
+            let Some(log) = self.core.log.take() else { break };
+            if started.elapsed() > DRAIN_MAX {
+                self.core.log.put_back(log);
+                break;
+            }
+            let sync_started = Instant::now();
+            match self.core.log_turn(log, &mut drainer.scratch) {
+                Ok(Some(log)) => self.core.log.put_back(log),
+                Ok(None) => {}
+                Err(fatal) => die(&fatal),
+            }
+            self.sync_policy.synced(sync_started.elapsed());
+            if let Some(executor) = self.core.executor.take() {
+                self.drain_executor(executor, Next::Idle, Instant::now(), &mut drainer);
+            }
+        }
+        if self.core.log.has_work_at_home() {
+            self.log_waker.wake();
+        }
+        SCRATCH.set(Some(drainer));
+    }
+
+    fn drain_executor(
+        self: &Arc<Self>,
+        mut executor: Box<Executor>,
+        mut next: Next,
+        started: Instant,
+        drainer: &mut Drainer,
+    ) {
+        loop {
+            if next == Next::Block {
+                return self.drain_on_pool(executor);
+            }
+            if started.elapsed() > DRAIN_MAX {
+                return self.spawn_drain(executor, next);
+            }
+            if next == Next::Idle {
+                match self.core.next_executor_batch(executor, &mut drainer.scratch) {
+                    Some(taken) => executor = taken,
+                    None => return,
+                }
+            }
+            next = self.turn(&mut executor, false, drainer);
+        }
+    }
+
+    /// Lets a pool thread evaluate what is long or waits for the disk; a task goes on after it.
+    fn drain_on_pool(self: &Arc<Self>, mut executor: Box<Executor>) {
+        let shard = Arc::clone(self);
+        self.pool.run(move || {
+            let next = shard.turn(&mut executor, true, &mut Drainer::default());
+            if shard.core.log.has_work_at_home() {
+                shard.log_waker.wake();
+            }
+            shard.spawn_drain(executor, next);
+            Ok(())
+        });
+    }
+
+    fn turn(self: &Arc<Self>, executor: &mut Executor, may_block: bool, drainer: &mut Drainer) -> Next {
+        let Drainer { scratch, tasks } = drainer;
+        let next = match self.core.executor_turn(executor, &self.clock, may_block, scratch, tasks) {
+            Ok(next) => next,
+            Err(fatal) => die(&fatal),
+        };
+        for task in tasks.drain(..) {
+            self.carry_out(task);
+        }
+        next
+    }
+
+    fn carry_out(self: &Arc<Self>, task: Task) {
+        let shard = Arc::clone(self);
+        match task {
+            Task::Answer(recipient, answer) => recipient.deliver(answer),
+            Task::Lose(recipient, outcome) => recipient.lose(outcome),
+            Task::Ran(ran) => self.stats.local(|local| count_run(local, ran)),
+            Task::Failed(command, error) => self.stats.local(|local| {
+                local.command_failed(usize::from(command.id));
+                local.error(&error);
+            }),
+            Task::Flush(job) => self.flush.run(move || {
+                shard.submit_from_thread(Input::Installed(job.run()?));
+                Ok(())
+            }),
+            Task::Compact(job) => self.compaction.run(move || {
+                shard.submit_from_thread(Input::Installed(job.run()?));
+                Ok(())
+            }),
+            Task::Load(load) => self.pool.run(move || {
+                shard.submit_from_thread(load.run()?);
+                Ok(())
+            }),
+            Task::Checkpoint(job, done) => self.pool.run(move || {
+                job.run()?;
+                // Whoever asked may be gone.
+                drop(done.send(()));
+                Ok(())
+            }),
+            Task::WakeAt(ms) => {
+                self.wake_at.send_replace(ms);
+            }
+        }
+    }
+
+    /// Writes everything that is applied now into tables, and returns when that is durable.
+    pub async fn flush(self: &Arc<Self>) {
+        let mut flushed = self.core.flushed();
+        let applied = self.core.store().published().view.index();
+        self.submit(Input::Seal);
+        // An error means that the shard is gone, and with it what could be flushed.
+        drop(flushed.wait_for(|index| *index >= applied).await);
+    }
+
+    /// Makes a checkpoint called `name` of everything that is applied now, in the directory of checkpoints.
+    ///
+    /// # Errors
+    ///
+    /// The node is stopping.
+    pub async fn checkpoint(self: &Arc<Self>, name: &str) -> Result<(), Stopping> {
+        self.flush().await;
+        let (done, complete) = oneshot::channel();
+        self.submit(Input::Checkpoint(name.to_owned(), done));
+        complete.await.map_err(|_| Stopping)
+    }
+
+    /// Keeps the executor from everyone else for `duration` (DEBUG SLEEP).
+    pub async fn hold_executor(self: &Arc<Self>, duration: Duration) {
+        let (done, over) = oneshot::channel();
+        let shard = Arc::clone(self);
+        self.pool.run(move || {
+            let executor = loop {
+                match shard.core.executor.take_idle() {
+                    Some(executor) => break executor,
+                    None => thread::yield_now(),
+                }
+            };
+            thread::sleep(duration);
+            shard.core.executor.put_back(executor);
+            shard.spawn_turn();
+            drop(done.send(()));
+            Ok(())
+        });
+        drop(over.await);
+    }
+
+    /// Ends the log's thread. Whoever calls this has seen to it that nothing is in flight.
+    pub fn stop(&self) {
+        self.log_waker.stop();
+    }
+}
+
+/// Counts commands that the executor ran.
+fn count_run(local: &Local, ran: Ran) {
+    local.command(usize::from(ran.command.id), ran.calls, Duration::from_nanos(ran.nanos));
+    let (hits, misses) = ran.lookups;
+    if hits > 0 {
+        local.count(Counter::KeyspaceHits, hits);
+    }
+    if misses > 0 {
+        local.count(Counter::KeyspaceMisses, misses);
+    }
+}
+
+/// Wakes the executor when a key is due.
+async fn wake_when_due(shard: std::sync::Weak<Shard>, mut wakes: watch::Receiver<u64>) {
+    loop {
+        let at = *wakes.borrow_and_update();
+        let Some(strong) = shard.upgrade() else { return };
+        let published = strong.core.store().published();
+        let present = published.clock.map_or(0, |clock| clock.at(strong.now()));
+        drop(strong);
+        let wait = Duration::from_millis(at.saturating_sub(present).max(1));
+        tokio::select! {
+            changed = wakes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = tokio::time::sleep(wait), if at != u64::MAX => {
+                let Some(shard) = shard.upgrade() else { return };
+                shard.submit(Input::Wake);
+                drop(shard);
+                if wakes.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

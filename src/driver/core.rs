@@ -1,0 +1,233 @@
+//! The objects of one shard, their inboxes, and how the outputs of one become the inputs of another.
+//!
+//! Production and the simulation share this: production decides by threads, the simulation by a seed, which inbox is
+//! served next. No protocol decision is taken here.
+//!
+//! Order of locks: the inboxes are leaves; `raft` is locked for one step, and what it puts out is in the inboxes of log
+//! and executor before it is unlocked (else the outputs of two threads could cross).
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{oneshot, watch};
+
+use super::inbox::Inbox;
+use crate::{
+    command::Command,
+    executor::{self, Executor, Input, Next, Output, Store},
+    log::{self, Log, Operation},
+    raft::{self, Raft, Token},
+};
+
+/// Something for the log, in order.
+#[derive(Debug)]
+pub enum LogInput {
+    /// Write this; it is durable when `token` is reported.
+    Persist {
+        /// What to report.
+        token: Token,
+        /// What to write.
+        operation: Operation,
+    },
+    /// Entries up to this index are in tables.
+    Cut(log::Index),
+}
+
+/// What ends the node.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The log cannot be written or read.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// An entry cannot be applied, or the data cannot be read.
+    #[error(transparent)]
+    Executor(#[from] executor::Error),
+    /// A flush or a compaction failed.
+    #[error(transparent)]
+    Tree(#[from] crate::lsm::Error),
+}
+
+/// What the driver has to do for the executor, beyond carrying inputs.
+pub enum Task {
+    /// Deliver an answer.
+    Answer(Arc<dyn executor::Recipient>, executor::Answer),
+    /// Tell a recipient that it will get no answer.
+    Lose(Arc<dyn executor::Recipient>, executor::Outcome),
+    /// Count commands.
+    Ran(executor::Ran),
+    /// Count an error reply.
+    Failed(&'static Command, String),
+    /// Run a flush.
+    Flush(crate::lsm::FlushJob),
+    /// Run a compaction.
+    Compact(crate::lsm::CompactionJob),
+    /// Run a cold read.
+    Load(executor::Load),
+    /// Make a checkpoint, and tell when it is complete.
+    Checkpoint(crate::lsm::CheckpointJob, oneshot::Sender<()>),
+    /// Push [`Input::Wake`] at this time, in ms since the Unix epoch.
+    WakeAt(u64),
+}
+
+/// One shard: the executor, the log and raft, each where whoever serves it finds it.
+pub struct Core {
+    /// The executor and what waits for it.
+    pub executor: Inbox<Input, Executor>,
+    /// The log and what waits for it.
+    pub log: Inbox<LogInput, Log>,
+    raft: Mutex<Raft>,
+    store: Arc<Store>,
+    /// Numbers for `INFO`: the term, and the newest committed index.
+    term: AtomicU64,
+    commit_index: AtomicU64,
+    /// The last index that is in tables.
+    flushed: watch::Sender<log::Index>,
+}
+
+/// Reused between turns, by whoever drains.
+#[derive(Default)]
+pub struct Scratch {
+    inputs: VecDeque<Input>,
+    outputs: Vec<Output>,
+    log_inputs: VecDeque<LogInput>,
+    operations: Vec<Operation>,
+    raft_outputs: Vec<raft::Output>,
+}
+
+impl Core {
+    /// Puts the objects of a shard together, as they come out of recovery.
+    pub fn new(executor: Executor, log: Log, raft: Raft) -> Self {
+        let store = executor.store();
+        Self {
+            log: Inbox::new(Box::new(log)),
+            term: AtomicU64::new(raft.term()),
+            commit_index: AtomicU64::new(raft.commit_index()),
+            flushed: watch::Sender::new(executor.tree().flushed().position.index),
+            executor: Inbox::new(Box::new(executor)),
+            raft: Mutex::new(raft),
+            store,
+        }
+    }
+
+    /// What is published.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The current term.
+    pub fn term(&self) -> u64 {
+        self.term.load(Ordering::Relaxed)
+    }
+
+    /// The newest index that is known to be committed.
+    pub fn commit_index(&self) -> u64 {
+        self.commit_index.load(Ordering::Relaxed)
+    }
+
+    /// The last index that is in tables, to be watched.
+    pub fn flushed(&self) -> watch::Receiver<log::Index> {
+        self.flushed.subscribe()
+    }
+
+    /// Steps `raft` and hands its outputs on, before anyone else can step it.
+    pub fn step_raft(&self, inputs: impl IntoIterator<Item = raft::Input>, scratch: &mut Vec<raft::Output>) {
+        let mut raft = self.raft.lock().expect("a panic ends the process");
+        for input in inputs {
+            raft.step(input, scratch);
+        }
+        self.term.store(raft.term(), Ordering::Relaxed);
+        self.commit_index.store(raft.commit_index(), Ordering::Relaxed);
+        for output in scratch.drain(..) {
+            match output {
+                raft::Output::Persist { token, operation } => {
+                    self.log.push_quietly(LogInput::Persist { token, operation });
+                }
+                raft::Output::Proposed(id, verdict) => {
+                    self.executor.push_quietly(Input::Proposed(id, verdict));
+                }
+                raft::Output::Committed(entries) => self.executor.push_quietly(Input::Committed(entries)),
+                raft::Output::Changed { term, role } => {
+                    self.executor.push_quietly(Input::Changed { term, role });
+                }
+                raft::Output::Permit(number) => self.executor.push_quietly(Input::Permit(number)),
+                raft::Output::NoPermit(_) => {}
+            }
+        }
+    }
+
+    /// One turn of the executor on what waits for it. What is left to do outside the shard is appended to `tasks`.
+    pub fn executor_turn(
+        &self,
+        executor: &mut Executor,
+        clock: &dyn executor::Clock,
+        may_block: bool,
+        scratch: &mut Scratch,
+        tasks: &mut Vec<Task>,
+    ) -> Result<Next, Fatal> {
+        let Scratch { inputs, outputs, raft_outputs, .. } = scratch;
+        let next = executor.turn(inputs, clock, may_block, outputs)?;
+        for output in outputs.drain(..) {
+            match output {
+                Output::Propose(proposal) => self.step_raft([raft::Input::Propose(proposal)], raft_outputs),
+                Output::AskPermit(number) => self.step_raft([raft::Input::Read(number)], raft_outputs),
+                Output::Answer(recipient, answer) => tasks.push(Task::Answer(recipient, answer)),
+                Output::Lose(recipient, outcome) => tasks.push(Task::Lose(recipient, outcome)),
+                Output::Ran(ran) => tasks.push(Task::Ran(ran)),
+                Output::Failed(command, error) => tasks.push(Task::Failed(command, error)),
+                Output::Slow(slow) => slow.recipient.slow(&slow.args, slow.nanos),
+                Output::Flush(job) => tasks.push(Task::Flush(job)),
+                Output::Compact(job) => tasks.push(Task::Compact(job)),
+                Output::Load(load) => tasks.push(Task::Load(load)),
+                Output::Cut(index) => {
+                    self.flushed.send_replace(index);
+                    self.log.push_quietly(LogInput::Cut(index));
+                }
+                Output::Checkpoint(job, done) => tasks.push(Task::Checkpoint(job, done)),
+                Output::WakeAt(ms) => tasks.push(Task::WakeAt(ms)),
+            }
+        }
+        Ok(next)
+    }
+
+    /// Takes what waits for the executor; `None` puts the executor home.
+    #[must_use = "the executor must be given a turn, or be put back"]
+    pub fn next_executor_batch(
+        &self,
+        executor: Box<Executor>,
+        scratch: &mut Scratch,
+    ) -> Option<Box<Executor>> {
+        self.executor.next(executor, &mut scratch.inputs)
+    }
+
+    /// Writes and syncs one group of what waits for the log, and steps `raft` with what became durable. `None` puts the
+    /// log home: nothing waited.
+    pub fn log_turn(&self, log: Box<Log>, scratch: &mut Scratch) -> Result<Option<Box<Log>>, Fatal> {
+        let Some(mut log) = self.log.next(log, &mut scratch.log_inputs) else { return Ok(None) };
+        let mut durable = None;
+        let mut cut = None;
+        for input in scratch.log_inputs.drain(..) {
+            match input {
+                LogInput::Persist { token, operation } => {
+                    durable = Some(token);
+                    scratch.operations.push(operation);
+                }
+                LogInput::Cut(index) => cut = Some(index),
+            }
+        }
+        if let Some(token) = durable {
+            log.write(&scratch.operations)?;
+            scratch.operations.clear();
+            log.sync()?;
+            self.step_raft([raft::Input::Durable(token)], &mut scratch.raft_outputs);
+        }
+        if let Some(index) = cut {
+            log.cut(index)?;
+        }
+        Ok(Some(log))
+    }
+}
