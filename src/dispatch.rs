@@ -1,1 +1,0 @@
-//! The gates every command passes, and the three ways it can go.

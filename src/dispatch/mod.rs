@@ -1,0 +1,397 @@
+//! What becomes of a request: the gates in one visible list, then the ways it can go.
+//!
+//! Commands of a connection take effect in the order sent. **Rule (order)**. A [`Batch`] takes what has arrived, in
+//! order: commands on the session act at once; reads before the first command that needs the executor run here, on the
+//! published view; the first one that needs the executor and everything after it becomes one message. What looks at the
+//! node, or must wait for the disk, ends the batch and runs when the message is answered.
+
+mod gates;
+mod transaction;
+
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
+
+use tokio::sync::Notify;
+
+use self::gates::GATES;
+use crate::{
+    command::{self, Command, Handler, ReadHandler, Slow, Slowlog},
+    config::Config,
+    driver::Shard,
+    executor::{Call, Item, Now, Published, Watch},
+    keyspace::{Failure, Stop},
+    lsm::Access,
+    metrics::Stats,
+    resp::{Args, Outbox, ReplyWriter},
+    session::{ClientInfo, Clients, Session},
+};
+
+/// What all connections share.
+pub struct Services {
+    /// The shard that owns all slots.
+    pub shard: Arc<Shard>,
+    /// The directives.
+    pub config: Arc<Config>,
+    /// The clients that are connected.
+    pub clients: Arc<Clients>,
+    /// What has been counted.
+    pub stats: Arc<Stats>,
+    /// Who this node is.
+    pub node_id: u64,
+    /// The commands that took long.
+    pub slowlog: Slowlog,
+    stop: Notify,
+}
+
+impl Services {
+    /// Everything that a connection needs.
+    pub fn new(
+        shard: Arc<Shard>,
+        config: Arc<Config>,
+        clients: Arc<Clients>,
+        stats: Arc<Stats>,
+        node_id: u64,
+    ) -> Self {
+        Self { shard, config, clients, stats, node_id, slowlog: Slowlog::default(), stop: Notify::new() }
+    }
+
+    /// Puts a command of `client` that took `nanos` into the slow log.
+    pub fn note_slow(&self, client: &ClientInfo, args: &Args, nanos: u64) {
+        let name = client.name();
+        let len_max = self.config.settings().slowlog_max_len;
+        let slow = Slow {
+            args,
+            micros: nanos / 1000,
+            at_unix_secs: self.shard.now().wall_ms / 1000,
+            address: &client.endpoint.remote,
+            client: name.as_bytes(),
+        };
+        self.slowlog.record(slow, len_max);
+    }
+
+    /// Makes a checkpoint of everything that is applied, named after the present time.
+    ///
+    /// # Errors
+    ///
+    /// The text for the client.
+    pub async fn save(&self) -> Result<(), String> {
+        let name = format!("checkpoint-{}", self.shard.now().wall_ms);
+        self.shard.checkpoint(&name).await.map_err(|error| format!("ERR {error}"))
+    }
+
+    /// Asks whoever runs the node to stop it.
+    pub fn request_stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Returns when somebody has asked the node to stop.
+    pub async fn stop_requested(&self) {
+        self.stop.notified().await;
+    }
+}
+
+/// One client's side of the talk, between batches.
+pub struct Conversation {
+    /// Who it is and what it has chosen.
+    pub session: Session,
+    /// What it watches since its last EXEC.
+    watch: Option<Arc<Watch>>,
+}
+
+impl Conversation {
+    /// A conversation in which nothing has been said.
+    pub fn new(session: Session) -> Self {
+        Self { session, watch: None }
+    }
+}
+
+/// A command on data that runs on a thread that may wait.
+#[derive(Debug)]
+pub struct ColdRead(Call);
+
+impl ColdRead {
+    /// The same command for the executor.
+    pub fn into_item(self) -> Item {
+        Item::Call(self.0)
+    }
+}
+
+/// What remains to be done when the message is answered.
+pub enum Tail {
+    /// Reads that need the disk, or take long, in order.
+    Cold(Arc<Published>, VecDeque<ColdRead>),
+    /// A command that looks at the node.
+    Node(&'static Command, Args),
+}
+
+/// What has arrived of one client, in order, as far as it can be taken at once.
+pub struct Batch<'a> {
+    services: &'a Services,
+    conversation: &'a mut Conversation,
+    /// Replies that need nobody else; they go first.
+    pub replies: Outbox,
+    /// What the executor gets: empty, or everything from the first command on that needs it.
+    pub items: VecDeque<Item>,
+    /// What ends the batch.
+    pub tail: Option<Tail>,
+    /// The view that all reads of the batch share, and when it was taken.
+    published: Option<(Arc<Published>, Now)>,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch.
+    pub fn new(services: &'a Services, conversation: &'a mut Conversation) -> Self {
+        Self {
+            services,
+            conversation,
+            replies: Outbox::new(),
+            items: VecDeque::new(),
+            tail: None,
+            published: None,
+        }
+    }
+
+    /// Takes one request. `Break` gives it back or ends the batch: no other may be taken now.
+    pub fn take(&mut self, args: Args) -> ControlFlow<Option<Args>> {
+        if let Some(Tail::Cold(..)) = &self.tail {
+            return self.take_behind_cold_read(args);
+        }
+        let command = match command::resolve(&args) {
+            Ok(command) => command,
+            Err(error) => {
+                self.refuse_unresolved(&args, &error.to_string());
+                return ControlFlow::Continue(());
+            }
+        };
+        let session = &mut self.conversation.session;
+        session.last_command = command.name;
+        session.commands += 1;
+        if let Some(refusal) = GATES.iter().find_map(|gate| gate(self.services, session, command, &args)) {
+            if let Some(queue) = &mut session.queue {
+                queue.refused = true;
+            }
+            self.reply(|writer| writer.error(&refusal));
+            return ControlFlow::Continue(());
+        }
+        if session.queue.is_some() && !transaction::acts_at_once(command) {
+            self.queue(&args);
+            return ControlFlow::Continue(());
+        }
+        self.route(command, args)
+    }
+
+    fn route(&mut self, command: &'static Command, args: Args) -> ControlFlow<Option<Args>> {
+        match command.handler {
+            Handler::Session(run) => {
+                let mut reply = Outbox::new();
+                let session = &mut self.conversation.session;
+                let mut writer = ReplyWriter::new(&mut reply, session.protocol);
+                let result = run(session, &args, &mut writer);
+                self.finish_session_command(reply, result);
+                if self.conversation.session.closing {
+                    return ControlFlow::Break(None);
+                }
+            }
+            Handler::Read(run) if self.items.is_empty() => return self.read(command, run, args),
+            Handler::Read(_) | Handler::Write(_) => {
+                let call = self.call(command, args);
+                self.push(Item::Call(call));
+            }
+            Handler::Transaction(kind) => {
+                self.transaction(kind, &args);
+                if self.ends_with_deferred_steps() {
+                    return ControlFlow::Break(None);
+                }
+            }
+            Handler::Node(_) => {
+                self.tail = Some(Tail::Node(command, args));
+                return ControlFlow::Break(None);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn finish_session_command(&mut self, mut reply: Outbox, result: Result<(), Failure>) {
+        let session = &mut self.conversation.session;
+        if let Err(failure) = result {
+            reply.clear();
+            ReplyWriter::new(&mut reply, session.protocol).error(failure.to_string());
+        }
+        if session.watched == 0 {
+            self.conversation.watch = None;
+        }
+        if self.conversation.session.keeps_reply() {
+            self.append(reply);
+        }
+    }
+
+    /// Runs a read on the published view, in memory only.
+    fn read(&mut self, command: &'static Command, run: ReadHandler, args: Args) -> ControlFlow<Option<Args>> {
+        let Some((published, now)) = self.published() else {
+            self.reply(|writer| writer.error("LOADING Redis is loading the dataset in memory"));
+            return ControlFlow::Continue(());
+        };
+        let session = &self.conversation.session;
+        let seed = fastrand::u64(..);
+        let view = published.view(Access::Memory, session.db, now, seed);
+        let mut writer = ReplyWriter::new(&mut self.replies, session.protocol);
+        let mark = writer.mark();
+        let result =
+            if command.long(&args) { Err(Failure::Stop(Stop::Long)) } else { run(&view, &args, &mut writer) };
+        drop(view);
+        match result {
+            Ok(()) => {
+                if !self.conversation.session.keeps_reply() {
+                    ReplyWriter::new(&mut self.replies, self.conversation.session.protocol).truncate(mark);
+                }
+            }
+            Err(Failure::Client(error)) => {
+                writer.truncate(mark);
+                writer.error(error.to_string());
+                if !self.conversation.session.keeps_reply() {
+                    ReplyWriter::new(&mut self.replies, self.conversation.session.protocol).truncate(mark);
+                }
+            }
+            Err(Failure::Stop(Stop::Disk | Stop::Long)) => {
+                writer.truncate(mark);
+                let cold = ColdRead(self.call(command, args));
+                self.tail = Some(Tail::Cold(published, VecDeque::from([cold])));
+            }
+            Err(Failure::Stop(Stop::Stamp)) => {
+                writer.truncate(mark);
+                let call = self.call(command, args);
+                self.push(Item::Call(call));
+            }
+            Err(Failure::Local(error)) => panic!("the data cannot be read: {error}"),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Behind a cold read only reads join the batch: they run with it, in order.
+    fn take_behind_cold_read(&mut self, args: Args) -> ControlFlow<Option<Args>> {
+        let session = &self.conversation.session;
+        let read = command::resolve(&args).ok().filter(|command| {
+            session.queue.is_none()
+                && matches!(command.handler, Handler::Read(_))
+                && GATES.iter().all(|gate| gate(self.services, session, command, &args).is_none())
+        });
+        let Some(command) = read else { return ControlFlow::Break(Some(args)) };
+        self.conversation.session.last_command = command.name;
+        self.conversation.session.commands += 1;
+        let cold = ColdRead(self.call(command, args));
+        if let Some(Tail::Cold(_, reads)) = &mut self.tail {
+            reads.push_back(cold);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The view that all reads of the batch share: they had all arrived when the permit was made.
+    fn published(&mut self) -> Option<(Arc<Published>, Now)> {
+        if self.published.is_none() {
+            let permit = self.services.shard.read_permit()?;
+            self.published = Some((self.services.shard.published(&permit), self.services.shard.now()));
+        }
+        self.published.clone()
+    }
+
+    fn call(&mut self, command: &'static Command, args: Args) -> Call {
+        let session = &mut self.conversation.session;
+        Call { command, args, db: session.db, protocol: session.protocol, silent: !session.keeps_reply() }
+    }
+
+    fn refuse_unresolved(&mut self, args: &Args, error: &str) {
+        let session = &mut self.conversation.session;
+        session.commands += 1;
+        if let Some(queue) = &mut session.queue {
+            queue.refused = true;
+        }
+        let may_know = session.authenticated() || command::find(&args[0]).is_none();
+        if may_know {
+            self.reply(|writer| writer.error(error));
+        } else {
+            self.reply(|writer| writer.error(gates::NOAUTH));
+        }
+    }
+
+    /// A reply that is finished now, in its place.
+    fn reply(&mut self, write: impl FnOnce(&mut ReplyWriter<'_>)) {
+        let session = &mut self.conversation.session;
+        let protocol = session.protocol;
+        if !session.keeps_reply() {
+            return;
+        }
+        if self.items.is_empty() {
+            write(&mut ReplyWriter::new(&mut self.replies, protocol));
+        } else {
+            let mut reply = Outbox::new();
+            write(&mut ReplyWriter::new(&mut reply, protocol));
+            self.append(reply);
+        }
+    }
+
+    fn append(&mut self, reply: Outbox) {
+        if self.items.is_empty() {
+            self.replies.append(reply);
+        } else if let Some(Item::Reply(last)) = self.items.back_mut() {
+            last.append(reply);
+        } else {
+            self.items.push_back(Item::Reply(reply));
+        }
+    }
+
+    /// The batch in parts: what is sent at once, what the executor gets, and what is left to do after that.
+    pub fn finish(self) -> (Outbox, VecDeque<Item>, Option<Tail>) {
+        (self.replies, self.items, self.tail)
+    }
+
+    fn push(&mut self, item: Item) {
+        self.items.push_back(item);
+    }
+}
+
+/// What became of cold reads.
+#[derive(Debug)]
+pub struct ColdReads {
+    /// The replies of those that ran.
+    pub replies: Outbox,
+    /// Those that did not.
+    pub rest: VecDeque<ColdRead>,
+    /// Whether the first of the rest, and so all of them, must go to the executor.
+    pub needs_executor: bool,
+}
+
+/// Runs reads that may wait for the disk, in order, until their replies exceed `replies_bytes_max`.
+pub fn run_cold_reads(
+    services: &Services,
+    published: &Published,
+    mut reads: VecDeque<ColdRead>,
+    replies_bytes_max: usize,
+) -> ColdReads {
+    let mut replies = Outbox::new();
+    let mut needs_executor = false;
+    while let Some(ColdRead(call)) = reads.front()
+        && replies.len() <= replies_bytes_max
+    {
+        let Handler::Read(run) = call.command.handler else { unreachable!("only reads are cold reads") };
+        let view = published.view(Access::Disk, call.db, services.shard.now(), fastrand::u64(..));
+        let mut writer = ReplyWriter::new(&mut replies, call.protocol);
+        let mark = writer.mark();
+        match run(&view, &call.args, &mut writer) {
+            Ok(()) => {}
+            Err(Failure::Client(error)) => {
+                writer.truncate(mark);
+                writer.error(error.to_string());
+            }
+            Err(Failure::Stop(_)) => {
+                writer.truncate(mark);
+                needs_executor = true;
+                break;
+            }
+            Err(Failure::Local(error)) => panic!("the data cannot be read: {error}"),
+        }
+        if call.silent {
+            writer.truncate(mark);
+        }
+        reads.pop_front();
+    }
+    ColdReads { replies, rest: reads, needs_executor }
+}
