@@ -1,7 +1,4 @@
 //! Micro-benchmarks, one module per question.
-mod cache;
-mod memtable;
-
 fn main() {
     divan::main();
 }

@@ -1,0 +1,225 @@
+//! The half of a connection that others write to: its socket, what is not sent yet, and whether it is being answered.
+
+use std::{
+    io::{ErrorKind, IoSlice},
+    sync::{Arc, Mutex, MutexGuard, Weak},
+};
+
+use tokio::{io::Interest, net::tcp::OwnedWriteHalf};
+
+use crate::{
+    config::OutputLimit,
+    dispatch::Services,
+    executor::{Answer, Deferred, Input, Outcome, Recipient},
+    resp::{Args, Outbox},
+    session::ClientInfo,
+};
+
+/// Pieces of memory handed to one `writev`.
+const SLICES_MAX: usize = 16;
+
+/// A connection as the executor's drainer and its own task share it.
+pub(super) struct Client {
+    info: Arc<ClientInfo>,
+    socket: OwnedWriteHalf,
+    services: Weak<Services>,
+    state: Mutex<State>,
+}
+
+/// What is shared under the lock, which is a leaf.
+#[derive(Debug, Default)]
+struct State {
+    outbox: Outbox,
+    /// Whether a message of this connection is in the executor.
+    busy: bool,
+    /// Whether the task sleeps until the message is answered.
+    awaited: bool,
+    /// What the task has to add to the reply of an EXEC.
+    deferred: Option<Deferred>,
+    /// The message will not be answered.
+    lost: Option<Outcome>,
+    /// The executor waits until this many bytes or fewer are unsent.
+    resume_below: Option<usize>,
+    limit: OutputLimit,
+    soft_since_ms: Option<u64>,
+    broken: bool,
+    sent: u64,
+}
+
+/// What the task finds when it looks.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// A message is still in the executor.
+    pub(super) busy: bool,
+    /// Bytes that the socket did not take yet.
+    pub(super) unsent: usize,
+    /// The connection cannot be written to, or has too much unsent.
+    pub(super) broken: bool,
+    /// The message will not be answered.
+    pub(super) lost: Option<Outcome>,
+    /// What completes the reply of an EXEC.
+    pub(super) deferred: Option<Deferred>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("id", &self.info.id).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(super) fn new(
+        info: Arc<ClientInfo>,
+        socket: OwnedWriteHalf,
+        services: &Arc<Services>,
+        limit: OutputLimit,
+    ) -> Self {
+        let state = State { limit, ..State::default() };
+        Self { info, socket, services: Arc::downgrade(services), state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a panic ends the process")
+    }
+
+    /// Marks that a message is being sent to the executor.
+    pub(super) fn begin_message(&self) {
+        let mut state = self.lock();
+        assert!(!state.busy, "one message of a connection is in the executor at a time");
+        state.busy = true;
+    }
+
+    /// Appends replies and writes what the socket takes.
+    pub(super) fn send(&self, replies: Outbox) {
+        let mut state = self.lock();
+        state.outbox.append(replies);
+        self.write(&mut state);
+    }
+
+    /// Writes what the socket takes, and tells how things are. With `awaited`, a task that finds itself busy is woken
+    /// through its [`ClientInfo`] when that changes.
+    pub(super) fn progress(&self, awaited: bool) -> Progress {
+        let mut state = self.lock();
+        if !state.outbox.is_empty() {
+            self.write(&mut state);
+        }
+        state.awaited = awaited && state.busy;
+        let resumed = state.resume_below.filter(|limit| state.outbox.len() <= *limit);
+        if resumed.is_some() {
+            state.resume_below = None;
+        }
+        let progress = Progress {
+            busy: state.busy,
+            unsent: state.outbox.len(),
+            broken: state.broken,
+            lost: state.lost,
+            deferred: state.deferred.take(),
+        };
+        drop(state);
+        if resumed.is_some()
+            && let Some(services) = self.services.upgrade()
+        {
+            services.shard.submit(Input::Resume);
+        }
+        progress
+    }
+
+    /// Waits until the socket may take more.
+    pub(super) async fn writable(&self) {
+        // An error shows at the next write.
+        drop(self.socket.ready(Interest::WRITABLE).await);
+    }
+
+    /// Bytes sent so far, and bytes that wait.
+    pub(super) fn sent_and_unsent(&self) -> (u64, usize, usize) {
+        let state = self.lock();
+        (state.sent, state.outbox.len(), state.outbox.pieces())
+    }
+
+    /// Whether more than the soft limit has been unsent for too long, by the clock `now_ms`.
+    pub(super) fn check_soft_limit(&self, now_ms: u64) {
+        let mut state = self.lock();
+        let limit = state.limit;
+        let over = limit.soft_bytes > 0 && state.outbox.len() as u64 > limit.soft_bytes;
+        if !over {
+            state.soft_since_ms = None;
+            return;
+        }
+        let since = *state.soft_since_ms.get_or_insert(now_ms);
+        if u128::from(now_ms.saturating_sub(since)) > limit.soft.as_millis() {
+            state.broken = true;
+        }
+    }
+
+    fn write(&self, state: &mut State) {
+        while !state.outbox.is_empty() && !state.broken {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let used = state.outbox.io_slices(&mut slices);
+            let written = match &slices[..used] {
+                [one] => self.socket.try_write(one),
+                many => self.socket.try_write_vectored(many),
+            };
+            match written {
+                Ok(bytes) => {
+                    state.outbox.advance(bytes);
+                    state.sent += bytes as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => state.broken = true,
+            }
+        }
+        let hard = state.limit.hard_bytes;
+        if hard > 0 && state.outbox.len() as u64 > hard {
+            tracing::warn!(client = self.info.id, "closing a client that does not read its replies");
+            state.broken = true;
+        }
+        if state.broken {
+            state.outbox.clear();
+        }
+    }
+}
+
+impl Recipient for Client {
+    fn deliver(&self, answer: Answer) {
+        let mut state = self.lock();
+        state.outbox.append(answer.reply);
+        self.write(&mut state);
+        if answer.deferred.is_some() {
+            state.deferred = answer.deferred;
+        }
+        if answer.done {
+            state.busy = false;
+        }
+        let unsent = !state.outbox.is_empty() || state.broken;
+        if (answer.done && state.awaited) || unsent {
+            state.awaited = false;
+            self.info.wake();
+        }
+    }
+
+    fn lose(&self, outcome: Outcome) {
+        let mut state = self.lock();
+        state.busy = false;
+        state.lost = Some(outcome);
+        self.info.wake();
+    }
+
+    fn backlog(&self, limit: usize) -> usize {
+        let mut state = self.lock();
+        let unsent = state.outbox.len();
+        if unsent > limit {
+            state.resume_below = Some(limit);
+        }
+        unsent
+    }
+
+    fn slow(&self, args: &Args, nanos: u64) {
+        if let Some(services) = self.services.upgrade() {
+            services.note_slow(&self.info, args, nanos);
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.info.id
+    }
+}

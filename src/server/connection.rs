@@ -1,0 +1,356 @@
+//! One connection: socket → requests → batches; it goes on reading while it is being answered, but parses nothing.
+
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpStream, tcp::OwnedReadHalf},
+    sync::oneshot,
+};
+
+use super::{client::Client, node};
+use crate::{
+    dispatch::{self, Batch, ColdRead, Conversation, Services, Tail},
+    executor::{Deferred, Input, Item, Message, Outcome, Published, Recipient},
+    resp::{Args, Outbox, ProtocolError, RequestCodec},
+    session::{Buffers, Endpoint, Registration, Session},
+};
+
+/// Bytes of replies that a client has not taken, above which nothing more is done for it.
+const UNSENT_MAX: usize = 1024 * 1024;
+
+/// What a connection's task keeps between batches.
+pub(super) struct Connection {
+    services: Arc<Services>,
+    client: Arc<Client>,
+    conversation: Conversation,
+    reader: OwnedReadHalf,
+    codec: RequestCodec,
+    buffer: BytesMut,
+    /// A request that was read and could not be taken yet.
+    held_over: Option<Args>,
+    received: u64,
+    /// The client has sent its last byte.
+    ended: bool,
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Close {
+    /// By the client, or after QUIT: what is unsent is still written.
+    Politely,
+    /// Broken, killed, too slow, or not to be answered truthfully any more.
+    AtOnce,
+}
+
+impl Connection {
+    /// Prepares the connection that `registration` stands for.
+    pub(super) fn new(services: Arc<Services>, stream: TcpStream, registration: Registration) -> Self {
+        let limit = services.config.settings().client_output_buffer_limit.normal;
+        let session = Session::new(registration, Arc::clone(&services.config));
+        let (reader, writer) = stream.into_split();
+        let client = Arc::new(Client::new(Arc::clone(session.info()), writer, &services, limit));
+        let mut connection = Self {
+            services,
+            client,
+            conversation: Conversation::new(session),
+            reader,
+            codec: RequestCodec::default(),
+            buffer: BytesMut::new(),
+            held_over: None,
+            received: 0,
+            ended: false,
+        };
+        connection.refresh_limits();
+        connection
+    }
+
+    /// Serves the client until it goes, or has to.
+    pub(super) async fn run(mut self) {
+        let close = match self.serve().await {
+            Ok(never) => match never {},
+            Err(close) => close,
+        };
+        if close == Close::Politely {
+            self.flush().await;
+        }
+    }
+
+    async fn serve(&mut self) -> Result<std::convert::Infallible, Close> {
+        loop {
+            self.run_batch().await?;
+            if self.conversation.session.closing {
+                return Err(Close::Politely);
+            }
+            if self.ended {
+                return Err(Close::Politely);
+            }
+            self.read().await?;
+        }
+    }
+
+    /// Takes what has arrived, until there is no complete request left.
+    async fn run_batch(&mut self) -> Result<(), Close> {
+        loop {
+            let mut batch = Batch::new(&self.services, &mut self.conversation);
+            let mut more = true;
+            let mut refused: Option<ProtocolError> = None;
+            loop {
+                let next = match self.held_over.take() {
+                    Some(args) => Ok(Some(args)),
+                    None => self.codec.next_request(&mut self.buffer),
+                };
+                match next {
+                    Ok(Some(args)) => {
+                        if let ControlFlow::Break(back) = batch.take(args) {
+                            self.held_over = back;
+                            break;
+                        }
+                        if batch.replies.len() > UNSENT_MAX {
+                            break;
+                        }
+                    }
+                    Ok(None) => {
+                        more = false;
+                        break;
+                    }
+                    Err(error) => {
+                        refused = Some(error);
+                        break;
+                    }
+                }
+            }
+            let (replies, items, tail) = batch.finish();
+            if !replies.is_empty() {
+                self.client.send(replies);
+            }
+            if !items.is_empty() {
+                self.ask_executor(items).await?;
+            }
+            if let Some(tail) = tail {
+                self.run_tail(tail).await?;
+            }
+            self.refresh_limits();
+            self.wait_until_sent().await?;
+            if let Some(error) = refused {
+                if let Some(reply) = error.reply() {
+                    let mut last = Outbox::new();
+                    last.tail().extend_from_slice(&reply);
+                    self.client.send(last);
+                }
+                return Err(Close::Politely);
+            }
+            if !more || self.conversation.session.closing {
+                break;
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Sends a message and waits until it is answered; EXEC replies that need this connection are completed.
+    async fn ask_executor(&mut self, items: VecDeque<Item>) -> Result<(), Close> {
+        self.client.begin_message();
+        let recipient: Arc<dyn Recipient> = Arc::<Client>::clone(&self.client);
+        self.services.shard.submit(Input::Message(Message::new(recipient, items)));
+        loop {
+            let progress = self.client.progress(true);
+            if progress.broken {
+                return Err(Close::AtOnce);
+            }
+            match progress.lost {
+                Some(Outcome::Unknown) => return Err(Close::AtOnce),
+                Some(Outcome::NotDone) => return Err(Close::AtOnce),
+                None => {}
+            }
+            if !progress.busy {
+                if let Some(deferred) = progress.deferred {
+                    self.complete(deferred).await?;
+                }
+                return Ok(());
+            }
+            self.wait(progress.unsent > 0).await?;
+        }
+    }
+
+    /// Waits until the client has taken enough of its replies to be given more.
+    async fn wait_until_sent(&mut self) -> Result<(), Close> {
+        loop {
+            let progress = self.client.progress(false);
+            if progress.broken {
+                return Err(Close::AtOnce);
+            }
+            if progress.unsent <= UNSENT_MAX {
+                return Ok(());
+            }
+            self.wait(true).await?;
+        }
+    }
+
+    /// Waits for news while a message is in the executor, and goes on reading.
+    async fn wait(&mut self, unsent: bool) -> Result<(), Close> {
+        let limit = self.services.config.settings().client_query_buffer_limit;
+        let may_read = !self.ended && self.buffer.len() < limit;
+        if may_read {
+            self.codec.reserve(&mut self.buffer);
+        }
+        let info = self.conversation.session.info();
+        tokio::select! {
+            biased;
+            () = info.woken() => {
+                if info.is_killed() {
+                    return Err(Close::AtOnce);
+                }
+            }
+            () = self.client.writable(), if unsent => {}
+            read = self.reader.read_buf(&mut self.buffer), if may_read => self.has_read(read)?,
+        }
+        Ok(())
+    }
+
+    fn has_read(&mut self, read: std::io::Result<usize>) -> Result<(), Close> {
+        match read {
+            Ok(0) => self.ended = true,
+            Ok(bytes) => self.received += bytes as u64,
+            Err(_) => return Err(Close::AtOnce),
+        }
+        Ok(())
+    }
+
+    /// Waits for more of the client, with nothing in the executor.
+    async fn read(&mut self) -> Result<(), Close> {
+        loop {
+            let progress = self.client.progress(false);
+            if progress.broken {
+                return Err(Close::AtOnce);
+            }
+            let (limit, timeout) = {
+                let settings = self.services.config.settings();
+                (settings.client_query_buffer_limit, settings.timeout)
+            };
+            if self.buffer.len() > limit {
+                return Err(Close::AtOnce);
+            }
+            self.codec.reserve(&mut self.buffer);
+            let unsent = progress.unsent > 0;
+            let info = self.conversation.session.info();
+            tokio::select! {
+                biased;
+                read = self.reader.read_buf(&mut self.buffer), if !unsent => return self.has_read(read),
+                () = info.woken() => {
+                    if info.is_killed() {
+                        return Err(Close::AtOnce);
+                    }
+                }
+                () = self.client.writable(), if unsent => {}
+                () = idle(timeout) => return Err(Close::AtOnce),
+            }
+        }
+    }
+
+    async fn run_tail(&mut self, tail: Tail) -> Result<(), Close> {
+        match tail {
+            Tail::Cold(published, reads) => self.run_cold_reads(published, reads).await,
+            Tail::Node(command, args) => {
+                self.publish();
+                let replies = node::run(&self.services, &mut self.conversation.session, command, &args).await;
+                self.client.send(replies);
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs reads on the pool, some at a time, as the client takes their replies.
+    async fn run_cold_reads(
+        &mut self,
+        published: Arc<Published>,
+        mut reads: VecDeque<ColdRead>,
+    ) -> Result<(), Close> {
+        while !reads.is_empty() {
+            let (services, published) = (Arc::clone(&self.services), Arc::clone(&published));
+            let (answer, answered) = oneshot::channel();
+            self.services.shard.run_blocking(move || {
+                // The connection may be gone; then nobody wants the answer.
+                drop(answer.send(dispatch::run_cold_reads(&services, &published, reads, UNSENT_MAX)));
+            });
+            let done = answered.await.map_err(|_| Close::AtOnce)?;
+            self.client.send(done.replies);
+            if done.needs_executor {
+                let items = done.rest.into_iter().map(ColdRead::into_item).collect();
+                return self.ask_executor(items).await;
+            }
+            reads = done.rest;
+            self.wait_until_sent().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs the commands of a transaction that concern the session or the node, and sends their replies in their places.
+    async fn complete(&mut self, deferred: Deferred) -> Result<(), Close> {
+        let mut replies = Outbox::new();
+        for (args, behind) in deferred.steps {
+            replies.append(node::run_deferred(&self.services, &mut self.conversation.session, &args).await);
+            replies.append(behind);
+        }
+        self.client.send(replies);
+        Ok(())
+    }
+
+    /// Writes what is unsent, as far as the client takes it.
+    async fn flush(&mut self) {
+        let patience = tokio::time::sleep(Duration::from_secs(10));
+        tokio::pin!(patience);
+        loop {
+            let progress = self.client.progress(false);
+            if progress.unsent == 0 || progress.broken {
+                return;
+            }
+            tokio::select! {
+                () = self.client.writable() => {}
+                () = &mut patience => return,
+            }
+        }
+    }
+
+    /// The limits follow CONFIG SET and authentication.
+    fn refresh_limits(&mut self) {
+        self.codec.set_limits(self.conversation.session.limits());
+    }
+
+    /// Tells the list of clients how things are.
+    fn publish(&mut self) {
+        let (sent, unsent, pieces) = self.client.sent_and_unsent();
+        let now_ms = self.services.shard.now().boot_us / 1000;
+        self.conversation.session.buffers = Buffers {
+            query: self.buffer.len(),
+            query_free: self.buffer.capacity() - self.buffer.len(),
+            args: 0,
+            reply: unsent,
+            reply_used: unsent,
+            queued_replies: pieces,
+            queued_reply_bytes: unsent,
+            received: self.received,
+            sent,
+        };
+        self.conversation.session.publish(now_ms);
+    }
+}
+
+/// Ends when a client has been idle for too long; never without a limit.
+async fn idle(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The ends of a connection, as the list of clients shows them.
+pub(super) fn endpoint(stream: &TcpStream) -> std::io::Result<Endpoint> {
+    use std::os::fd::AsRawFd;
+    Ok(Endpoint {
+        remote: stream.peer_addr()?.to_string(),
+        local: stream.local_addr()?.to_string(),
+        fd: stream.as_raw_fd(),
+    })
+}

@@ -1,0 +1,102 @@
+//! Commands that look at the node: what they see, and how what they ask is carried out.
+
+use std::{sync::Arc, time::SystemTime};
+
+use crate::{
+    command::{self, Ask, Command, Handler, NodeContext, Shutdown},
+    dispatch::Services,
+    executor::Input,
+    keyspace::Failure,
+    resp::{Args, Outbox, ReplyWriter},
+    session::Session,
+};
+
+/// Runs a command of kind `Node` and what it asks for, and returns its reply.
+pub(super) async fn run(
+    services: &Arc<Services>,
+    session: &mut Session,
+    command: &'static Command,
+    args: &Args,
+) -> Outbox {
+    let Handler::Node(handler) = command.handler else { unreachable!("dispatch knows what ends a batch") };
+    let mut reply = Outbox::new();
+    let protocol = session.protocol;
+    let started = SystemTime::now();
+    let now_micros = started
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    let mut writer = ReplyWriter::new(&mut reply, protocol);
+    let mut context =
+        NodeContext { session, clients: &services.clients, slowlog: &services.slowlog, now_micros };
+    let asked = handler(&mut context, args, &mut writer);
+    let refusal = match asked {
+        Ok(None) => None,
+        Ok(Some(ask)) => carry_out(services, session, ask).await.err(),
+        Err(failure) => Some(failure.to_string()),
+    };
+    if let Some(refusal) = refusal {
+        reply.clear();
+        ReplyWriter::new(&mut reply, protocol).error(refusal);
+    }
+    if !session.keeps_reply() {
+        reply.clear();
+    }
+    reply
+}
+
+/// Runs a command of a transaction that concerns the session or the node.
+pub(super) async fn run_deferred(services: &Arc<Services>, session: &mut Session, args: &Args) -> Outbox {
+    let command = command::resolve(args).expect("it was resolved when it was queued");
+    let mut reply = Outbox::new();
+    match command.handler {
+        Handler::Node(_) => reply = run(services, session, command, args).await,
+        Handler::Session(handler) => {
+            let protocol = session.protocol;
+            let mut writer = ReplyWriter::new(&mut reply, protocol);
+            let mark = writer.mark();
+            let result = handler(session, args, &mut writer);
+            if let Err(Failure::Client(error)) = result {
+                writer.truncate(mark);
+                writer.error(error.to_string());
+            }
+        }
+        Handler::Write(_) | Handler::Read(_) | Handler::Transaction(_) => {
+            unreachable!("the executor has run the commands on data")
+        }
+    }
+    reply
+}
+
+/// Does what a command asks of the node. An error is told instead of the reply.
+async fn carry_out(services: &Arc<Services>, session: &mut Session, ask: Ask) -> Result<(), String> {
+    match ask {
+        Ask::Save => services.save().await,
+        Ask::BackgroundSave => {
+            let services = Arc::clone(services);
+            tokio::spawn(async move {
+                if let Err(error) = services.save().await {
+                    tracing::warn!(%error, "a checkpoint failed");
+                }
+            });
+            Ok(())
+        }
+        Ask::Shutdown(Shutdown { abort: true, .. }) => Err("ERR No shutdown in progress.".to_owned()),
+        Ask::Shutdown(_) => {
+            services.request_stop();
+            session.closing = true;
+            Ok(())
+        }
+        Ask::Sleep(duration) => {
+            services.shard.hold_executor(duration).await;
+            Ok(())
+        }
+        Ask::Reload => {
+            services.shard.flush().await;
+            Ok(())
+        }
+        Ask::SetActiveExpire(on) => {
+            services.shard.submit(Input::ActiveExpire(on));
+            Ok(())
+        }
+    }
+}
