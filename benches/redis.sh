@@ -175,16 +175,18 @@ each_pipeline() {
   for pipeline in ${pipelines//,/ }; do measure "$1" "$2" "$3" "$pipeline" "$4"; done
 }
 
-# Waits until flushes and compactions have nothing left to do: INFO's byte counters stand still for two seconds.
+# Waits until flushes and compactions have nothing left to do: what they have written stands still for two seconds.
 settle() {
   local last='' now still=0
-  for _ in $(seq 120); do
-    now=$(redis-cli -p "$port" info lsm | grep -E '^lsm_(flush|compact)[a-z_]*bytes' || true)
-    if [[ $now == "$last" ]]; then still=$((still + 1)); else still=0; fi
+  for _ in $(seq 240); do
+    now=$(redis-cli -p "$port" info lsm | grep -E '^lsm_(sealed_memtables|flushed_bytes|compaction_written_bytes)' || true)
+    if [[ -n $now && $now == "$last" ]]; then still=$((still + 1)); else still=0; fi
     ((still < 4)) || return 0
     last=$now
     python3 -c 'import time; time.sleep(0.5)'
   done
+  echo "benches/redis.sh: compaction does not come to an end" >&2
+  exit 1
 }
 
 one_server() {
@@ -197,7 +199,7 @@ one_server() {
     preload "$keys" ; each_pipeline "$who" get get "$keys" ; stop
   fi
   if wanted tables && [[ $who != redis ]]; then
-    # The second start replays what the first has not flushed into a memtable; SAVE before it leaves nothing.
+    # SAVE writes the memtable out; the reads that follow fill the caches.
     fresh ; start_server "$who" --replay-bytes-max 8mb
     preload "$keys" ; redis-cli -p "$port" save >/dev/null ; settle
     redis-benchmark -p "$port" -t get -n $((keys * 4)) -r "$keys" -c 50 -P 64 -q >/dev/null
