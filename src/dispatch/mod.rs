@@ -6,88 +6,21 @@
 //! node, or must wait for the disk, ends the batch and runs when the message is answered.
 
 mod gates;
+mod services;
 mod transaction;
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
-use tokio::sync::Notify;
-
 use self::gates::GATES;
+pub use self::services::{Node, Saves, Services};
 use crate::{
-    command::{self, Command, Handler, ReadHandler, Slow, Slowlog},
-    config::Config,
-    driver::Shard,
+    command::{self, Command, Handler, ReadHandler},
     executor::{Call, Item, Now, Published, Watch},
     keyspace::{Failure, Stop},
     lsm::Access,
-    metrics::Stats,
     resp::{Args, Outbox, ReplyWriter},
-    session::{ClientInfo, Clients, Session},
+    session::Session,
 };
-
-/// What all connections share.
-pub struct Services {
-    /// The shard that owns all slots.
-    pub shard: Arc<Shard>,
-    /// The directives.
-    pub config: Arc<Config>,
-    /// The clients that are connected.
-    pub clients: Arc<Clients>,
-    /// What has been counted.
-    pub stats: Arc<Stats>,
-    /// Who this node is.
-    pub node_id: u64,
-    /// The commands that took long.
-    pub slowlog: Slowlog,
-    stop: Notify,
-}
-
-impl Services {
-    /// Everything that a connection needs.
-    pub fn new(
-        shard: Arc<Shard>,
-        config: Arc<Config>,
-        clients: Arc<Clients>,
-        stats: Arc<Stats>,
-        node_id: u64,
-    ) -> Self {
-        Self { shard, config, clients, stats, node_id, slowlog: Slowlog::default(), stop: Notify::new() }
-    }
-
-    /// Puts a command of `client` that took `nanos` into the slow log.
-    pub fn note_slow(&self, client: &ClientInfo, args: &Args, nanos: u64) {
-        let name = client.name();
-        let len_max = self.config.settings().slowlog_max_len;
-        let slow = Slow {
-            args,
-            micros: nanos / 1000,
-            at_unix_secs: self.shard.now().wall_ms / 1000,
-            address: &client.endpoint.remote,
-            client: name.as_bytes(),
-        };
-        self.slowlog.record(slow, len_max);
-    }
-
-    /// Makes a checkpoint of everything that is applied, named after the present time.
-    ///
-    /// # Errors
-    ///
-    /// The text for the client.
-    pub async fn save(&self) -> Result<(), String> {
-        let name = format!("checkpoint-{}", self.shard.now().wall_ms);
-        self.shard.checkpoint(&name).await.map_err(|error| format!("ERR {error}"))
-    }
-
-    /// Asks whoever runs the node to stop it.
-    pub fn request_stop(&self) {
-        self.stop.notify_one();
-    }
-
-    /// Returns when somebody has asked the node to stop.
-    pub async fn stop_requested(&self) {
-        self.stop.notified().await;
-    }
-}
 
 /// One client's side of the talk, between batches.
 pub struct Conversation {

@@ -85,8 +85,24 @@ pub struct Core {
     /// Numbers for `INFO`: the term, and the newest committed index.
     term: AtomicU64,
     commit_index: AtomicU64,
+    last_index: AtomicU64,
+    gauges: Mutex<executor::Gauges>,
+    log_gauges: Mutex<LogGauges>,
     /// The last index that is in tables.
     flushed: watch::Sender<log::Index>,
+}
+
+/// Numbers of the log, for those who watch it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogGauges {
+    /// What it has done.
+    pub counters: log::Counters,
+    /// Bytes that are not cut.
+    pub bytes: u64,
+    /// Time in groups, write and fdatasync, together.
+    pub sync_ns: u64,
+    /// The longest of them.
+    pub sync_ns_max: u64,
 }
 
 /// Reused between turns, by whoever drains.
@@ -107,6 +123,9 @@ impl Core {
             log: Inbox::new(Box::new(log)),
             term: AtomicU64::new(raft.term()),
             commit_index: AtomicU64::new(raft.commit_index()),
+            last_index: AtomicU64::new(raft.last().index),
+            gauges: Mutex::new(executor.gauges()),
+            log_gauges: Mutex::default(),
             flushed: watch::Sender::new(executor.tree().flushed().position.index),
             executor: Inbox::new(Box::new(executor)),
             raft: Mutex::new(raft),
@@ -129,6 +148,21 @@ impl Core {
         self.commit_index.load(Ordering::Relaxed)
     }
 
+    /// The newest index in the log.
+    pub fn last_index(&self) -> u64 {
+        self.last_index.load(Ordering::Relaxed)
+    }
+
+    /// Numbers of the executor after its last turn.
+    pub fn gauges(&self) -> executor::Gauges {
+        *self.gauges.lock().expect("a panic ends the process")
+    }
+
+    /// Numbers of the log after its last group.
+    pub fn log_gauges(&self) -> LogGauges {
+        *self.log_gauges.lock().expect("a panic ends the process")
+    }
+
     /// The last index that is in tables, to be watched.
     pub fn flushed(&self) -> watch::Receiver<log::Index> {
         self.flushed.subscribe()
@@ -142,6 +176,7 @@ impl Core {
         }
         self.term.store(raft.term(), Ordering::Relaxed);
         self.commit_index.store(raft.commit_index(), Ordering::Relaxed);
+        self.last_index.store(raft.last().index, Ordering::Relaxed);
         for output in scratch.drain(..) {
             match output {
                 raft::Output::Persist { token, operation } => {
@@ -171,6 +206,7 @@ impl Core {
     ) -> Result<Next, Fatal> {
         let Scratch { inputs, outputs, raft_outputs, .. } = scratch;
         let next = executor.turn(inputs, clock, may_block, outputs)?;
+        *self.gauges.lock().expect("a panic ends the process") = executor.gauges();
         for output in outputs.drain(..) {
             match output {
                 Output::Propose(proposal) => self.step_raft([raft::Input::Propose(proposal)], raft_outputs),
@@ -204,9 +240,24 @@ impl Core {
         self.executor.next(executor, &mut scratch.inputs)
     }
 
+    fn note_group(&self, log: &Log, took_ns: u64) {
+        let mut gauges = self.log_gauges.lock().expect("a panic ends the process");
+        *gauges = LogGauges {
+            counters: log.counters(),
+            bytes: log.bytes(),
+            sync_ns: gauges.sync_ns + took_ns,
+            sync_ns_max: gauges.sync_ns_max.max(took_ns),
+        };
+    }
+
     /// Writes and syncs one group of what waits for the log, and steps `raft` with what became durable. `None` puts the
     /// log home: nothing waited.
-    pub fn log_turn(&self, log: Box<Log>, scratch: &mut Scratch) -> Result<Option<Box<Log>>, Fatal> {
+    pub fn log_turn(
+        &self,
+        log: Box<Log>,
+        clock: &dyn executor::Clock,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Box<Log>>, Fatal> {
         let Some(mut log) = self.log.next(log, &mut scratch.log_inputs) else { return Ok(None) };
         let mut durable = None;
         let mut cut = None;
@@ -220,9 +271,11 @@ impl Core {
             }
         }
         if let Some(token) = durable {
+            let started = clock.boot_ns();
             log.write(&scratch.operations)?;
             scratch.operations.clear();
             log.sync()?;
+            self.note_group(&log, clock.boot_ns().saturating_sub(started));
             self.step_raft([raft::Input::Durable(token)], &mut scratch.raft_outputs);
         }
         if let Some(index) = cut {

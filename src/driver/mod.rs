@@ -11,7 +11,10 @@ mod writer;
 
 use std::{
     cell::Cell,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +26,7 @@ use tokio::{
 
 pub use self::{
     clock::MachineClock,
-    core::{Core, Fatal, LogInput, Scratch, Task},
+    core::{Core, Fatal, LogGauges, LogInput, Scratch, Task},
     inbox::Inbox,
 };
 use self::{
@@ -77,6 +80,7 @@ pub struct Shard {
     clock: MachineClock,
     runtime: Handle,
     stats: Arc<Stats>,
+    permits: AtomicU64,
     sync_policy: SyncPolicy,
     log_waker: Waker,
     flush: Workers,
@@ -99,6 +103,7 @@ impl Shard {
             clock: MachineClock,
             runtime,
             stats,
+            permits: AtomicU64::new(0),
             sync_policy: SyncPolicy::new(workers),
             log_waker: Waker::default(),
             flush: Workers::for_flush()?,
@@ -132,7 +137,16 @@ impl Shard {
     /// A permit for reads that have arrived, if this node can prove now that it leads.
     pub fn read_permit(&self) -> Option<ReadPermit> {
         // One voter leads for good once it has been elected; its no-op is applied when a clock is published.
-        self.core.store().published().clock.is_some().then(|| ReadPermit { term: self.core.term() })
+        let leads = self.core.store().published().clock.is_some();
+        leads.then(|| {
+            self.permits.fetch_add(1, Ordering::Relaxed);
+            ReadPermit { term: self.core.term() }
+        })
+    }
+
+    /// How many permits were given.
+    pub fn permits(&self) -> u64 {
+        self.permits.load(Ordering::Relaxed)
     }
 
     /// What may be read with `permit`.
@@ -186,7 +200,7 @@ impl Shard {
                 break;
             }
             let sync_started = Instant::now();
-            match self.core.log_turn(log, &mut drainer.scratch) {
+            match self.core.log_turn(log, &self.clock, &mut drainer.scratch) {
                 Ok(Some(log)) => self.core.log.put_back(log),
                 Ok(None) => {}
                 Err(fatal) => die(&fatal),

@@ -105,7 +105,7 @@ fn write_groups(shard: &Arc<Shard>, scratch: &mut Scratch) {
     while let Some(mut log) = shard.core.log.take() {
         loop {
             let started = Instant::now();
-            match shard.core.log_turn(log, scratch) {
+            match shard.core.log_turn(log, &shard.clock, scratch) {
                 Ok(Some(written)) => log = written,
                 Ok(None) => break,
                 Err(fatal) => die(&fatal),

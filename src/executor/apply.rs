@@ -38,6 +38,7 @@ impl Executor {
         let body = EntryBody::decode(&entry.body).map_err(wrong)?;
         assert!(body.stamp >= self.system.stamp, "the stamp of applied entries went back");
         self.tree.apply(position, &body.effects);
+        self.gauges.changes += body.effects.len() as u64;
         self.system.absorb(&body.effects);
         assert!(self.system.stamp == body.stamp, "an entry's stamp is one of its effects");
         if let Some(leadership) = self.leadership.as_mut().filter(|leadership| leadership.term == entry.term)

@@ -68,7 +68,10 @@ impl Executor {
     fn admits(&mut self, leadership: &Leadership) -> bool {
         !leadership.chain.is_refused()
             && leadership.chain.in_flight_bytes < self.limits.in_flight_bytes_max
-            && self.tree.debt().pressure < PRESSURE_MAX
+            && {
+                self.gauges.debt = self.tree.debt();
+                self.gauges.debt.pressure < PRESSURE_MAX
+            }
     }
 
     fn drain(
@@ -93,6 +96,7 @@ impl Executor {
             limits: self.limits,
             disk_full: self.disk_full,
             commands: 0,
+            expired: 0,
             effects_bytes: 0,
             stopwatch: Stopwatch::start(clock, self.tuning.slow_ns),
         };
@@ -102,6 +106,9 @@ impl Executor {
         let mut pieces = Vec::new();
         let next = evaluation.run_queue(&mut self.queue, &mut pieces, &mut self.loading, outputs)?;
         let next_due = if expire { evaluation.next_due()? } else { evaluation.drain.earliest_due() };
+        self.gauges.drains += 1;
+        self.gauges.commands += evaluation.commands as u64;
+        self.gauges.expired += evaluation.expired;
         let Evaluation { drain, stopwatch, .. } = evaluation;
         stopwatch.finish(outputs);
         if expire {
@@ -113,13 +120,15 @@ impl Executor {
             self.wake_at = Some(due);
             outputs.push(Output::WakeAt(due));
         }
-        propose(leadership, drain, pieces, outputs);
+        self.gauges.entries += u64::from(propose(leadership, drain, pieces, outputs));
         Ok(next)
     }
 }
 
 /// Ends a drain: its effects become an entry, its answers are held. **Rule (release)**.
-fn propose(leadership: &mut Leadership, drain: Drain, pieces: Vec<Piece>, outputs: &mut Vec<Output>) {
+///
+/// Returns whether there is an entry.
+fn propose(leadership: &mut Leadership, drain: Drain, pieces: Vec<Piece>, outputs: &mut Vec<Output>) -> bool {
     let stamp = drain.stamp();
     let batch = drain.finish(&mut leadership.overlay, &mut leadership.state);
     let permit = match batch {
@@ -131,7 +140,7 @@ fn propose(leadership: &mut Leadership, drain: Drain, pieces: Vec<Piece>, output
             outputs.push(Output::Propose(Proposal { id, body }));
             None
         }
-        None if pieces.is_empty() => return,
+        None if pieces.is_empty() => return false,
         None => {
             leadership.permits_asked += 1;
             outputs.push(Output::AskPermit(leadership.permits_asked));
@@ -141,6 +150,7 @@ fn propose(leadership: &mut Leadership, drain: Drain, pieces: Vec<Piece>, output
     if !pieces.is_empty() {
         leadership.held.push(Held { n: leadership.chain.proposed, permit, pieces });
     }
+    permit.is_none()
 }
 
 /// Why the evaluation of a message ended before its end.
@@ -164,6 +174,7 @@ struct Evaluation<'a> {
     limits: Limits,
     disk_full: bool,
     commands: usize,
+    expired: u64,
     effects_bytes: usize,
     stopwatch: Stopwatch<'a>,
 }
@@ -484,7 +495,8 @@ impl Evaluation<'_> {
         let mark = self.drain.mark(&self.leadership.state);
         let mut rng = fastrand::Rng::with_seed(0);
         match keyspace::delete_due(&mut self.txn(&mut rng, 0), EXPIRED_KEYS_MAX) {
-            Ok(_) => {
+            Ok(expired) => {
+                self.expired += expired as u64;
                 self.mark_watches(mark);
                 Ok(true)
             }

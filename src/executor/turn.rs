@@ -159,6 +159,35 @@ pub enum Error {
     },
 }
 
+/// Numbers of one executor, for those who watch it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gauges {
+    /// The last applied entry.
+    pub applied: Position,
+    /// Drains that evaluated something.
+    pub drains: u64,
+    /// Commands evaluated.
+    pub commands: u64,
+    /// Entries proposed.
+    pub entries: u64,
+    /// Proposals that were refused.
+    pub refused: u64,
+    /// Messages that wait.
+    pub queued_messages: usize,
+    /// Bytes of effects that are not applied.
+    pub overlay_bytes: usize,
+    /// Bytes of entries proposed and not applied.
+    pub in_flight_bytes: usize,
+    /// Keys deleted because they were due.
+    pub expired: u64,
+    /// Effects applied.
+    pub changes: u64,
+    /// Time in which nothing was admitted because the tree lagged behind, in µs.
+    pub slowdown_us: u64,
+    /// How far the tree lags behind.
+    pub debt: lsm::Debt,
+}
+
 /// The state machine of one shard on one node.
 pub struct Executor {
     pub(super) tree: Tree,
@@ -181,6 +210,7 @@ pub struct Executor {
     pub(super) unpublished: bool,
     /// What [`Output::WakeAt`] was last asked for.
     pub(super) wake_at: Option<u64>,
+    pub(super) gauges: Gauges,
 }
 
 impl Executor {
@@ -207,6 +237,7 @@ impl Executor {
             disk_full: false,
             unpublished: false,
             wake_at: None,
+            gauges: Gauges::default(),
         })
     }
 
@@ -223,6 +254,21 @@ impl Executor {
     /// The tree, to look at.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Numbers to look at.
+    pub fn gauges(&self) -> Gauges {
+        let (overlay_bytes, in_flight_bytes) = self
+            .leadership
+            .as_ref()
+            .map_or((0, 0), |leadership| (leadership.overlay.bytes(), leadership.chain.in_flight_bytes));
+        Gauges {
+            applied: self.applied,
+            queued_messages: self.queue.len() + self.loading,
+            overlay_bytes,
+            in_flight_bytes,
+            ..self.gauges
+        }
     }
 
     /// Whether this node evaluates commands.
@@ -296,7 +342,10 @@ impl Executor {
         }
         match verdict {
             Verdict::Accepted => leadership.chain.accept(id.n),
-            Verdict::Refused(_) => leadership.chain.refuse(id.n),
+            Verdict::Refused(_) => {
+                self.gauges.refused += 1;
+                leadership.chain.refuse(id.n);
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
     stats::Counters,
     store::Store,
     table::{Table, TableContext, file_id},
-    version::{Edit, Flushed, Listed, Placed, Run, Version},
+    version::{Edit, Flushed, Listed, Placed, Version},
     view::Sources,
 };
 use crate::{
@@ -406,22 +406,7 @@ impl Tree {
 
     /// Returns what the tree holds and has done.
     pub fn stats(&self) -> Stats {
-        let level =
-            |level: usize| self.version.runs().filter(move |(at, _)| *at == level).map(|(_, run)| run);
-        let levels = 0..super::version::LEVELS;
-        let mut stats = Stats {
-            level_tables: levels
-                .clone()
-                .map(|at| level(at).map(|run| run.tables().len() as u64).sum())
-                .collect(),
-            level_bytes: levels.map(|at| level(at).map(Run::bytes).sum()).collect(),
-            level0_runs: self.version.level0.len() as u64,
-            table_records: self.version.tables().map(|placed| placed.properties.records).sum(),
-            dead_bytes: self.version.tables().map(|placed| placed.dead_bytes).sum(),
-            ..Stats::default()
-        };
-        self.store.context.counters.fill(&mut stats);
-        stats
+        self.view().stats()
     }
 }
 

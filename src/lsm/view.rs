@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Access, Family, Index, Result, Value,
+    Access, Cache, Family, Index, Position, Result, Stats, Value,
     memtable::{self, Memtable},
     merge::{Bounds, Merge, Source},
     table::{self, RunIter, Table, TableContext, filter},
-    version::Version,
+    version::{LEVELS, Run, Version},
 };
 
 /// Data blocks of each run that a cursor may put into the cache. Longer scans go past it.
@@ -66,6 +66,49 @@ impl View {
             sources.context.cache.row_fill(key, self.index, value);
         }
         Ok(is_there)
+    }
+
+    /// Returns what the tree has done since it was opened, and what the tables of this view hold.
+    pub fn stats(&self) -> Stats {
+        let version = &*self.sources.version;
+        let level = |level: usize| version.runs().filter(move |(at, _)| *at == level).map(|(_, run)| run);
+        let levels = 0..LEVELS;
+        let mut stats = Stats {
+            level_tables: levels
+                .clone()
+                .map(|at| level(at).map(|run| run.tables().len() as u64).sum())
+                .collect(),
+            level_bytes: levels.map(|at| level(at).map(Run::bytes).sum()).collect(),
+            level0_runs: version.level0.len() as u64,
+            table_records: version.tables().map(|placed| placed.properties.records).sum(),
+            dead_bytes: version.tables().map(|placed| placed.dead_bytes).sum(),
+            ..Stats::default()
+        };
+        self.sources.context.counters.fill(&mut stats);
+        stats
+    }
+
+    /// Returns the bytes of the memtables of this view.
+    pub fn memtable_bytes(&self) -> u64 {
+        std::iter::once(&self.sources.active)
+            .chain(&self.sources.sealed)
+            .map(|memtable| memtable.used_bytes())
+            .sum()
+    }
+
+    /// Returns how many memtables of this view wait to be flushed.
+    pub fn sealed_memtables(&self) -> usize {
+        self.sources.sealed.len()
+    }
+
+    /// Returns the position up to which the tables of this view reach.
+    pub fn flushed(&self) -> Position {
+        self.sources.version.flushed.position
+    }
+
+    /// Returns the cache of the tree.
+    pub fn cache(&self) -> &Cache {
+        &self.sources.context.cache
     }
 
     /// Touches what a look-up of each of these keys will touch in memory. A hint: the look-ups of a batch then wait for

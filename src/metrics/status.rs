@@ -135,7 +135,7 @@ pub struct RaftStatus {
     /// This node's id.
     pub node_id: u64,
     /// The cluster's id.
-    pub cluster_id: u64,
+    pub cluster_id: u128,
     /// What this node does.
     pub role: Role,
     /// The current term.

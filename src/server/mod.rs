@@ -8,6 +8,7 @@ mod listener;
 mod local;
 mod node;
 mod open;
+mod status;
 
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,10 +22,10 @@ pub use self::{
 use crate::{
     command::{self, Command},
     config::Config,
-    dispatch::Services,
+    dispatch::{Node, Services},
     driver::{MachineClock, Shard},
+    executor::Input,
     metrics::Stats,
-    session::Clients,
 };
 
 /// How long the first election may take; with one voter it is one sync.
@@ -77,8 +78,9 @@ impl Server {
             .map_err(StartError::Thread)?;
         shard.campaign();
         wait_until_ready(&shard).await?;
-        let node_id = opened.identity.node_id;
-        let services = Arc::new(Services::new(shard, config, Clients::new(), stats, node_id));
+        let identity = opened.identity;
+        let node = Node::new(identity.node_id, identity.cluster_id);
+        let services = Arc::new(Services::new(shard, config, stats, opened.disk, node));
         let (stopping, stopped) = watch::channel(false);
         let mut server = Self {
             services,
@@ -89,6 +91,8 @@ impl Server {
             _lock: opened.lock,
         };
         server.listen(&stopped).await?;
+        server.services.node.set_addresses(server.resp_addresses.clone(), server.http_addresses.clone());
+        server.follow_directives();
         Ok(server)
     }
 
@@ -109,6 +113,18 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// What CONFIG SET changes reaches the executor.
+    fn follow_directives(&self) {
+        let services = Arc::downgrade(&self.services);
+        let runtime = tokio::runtime::Handle::current();
+        self.services.config.on_change(move |_| {
+            if let Some(services) = services.upgrade() {
+                let tuning = open::tuning(&services.config);
+                runtime.spawn(async move { services.shard.submit(Input::Tune(tuning)) });
+            }
+        });
     }
 
     /// Where RESP is served.

@@ -1,0 +1,227 @@
+//! What all connections of a node share.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    command::{Slow, Slowlog},
+    config::Config,
+    disk::Disk,
+    driver::Shard,
+    metrics::{Stats, status::SaveStatus},
+    resp::Args,
+    session::{ClientInfo, Clients},
+};
+
+/// What all connections share.
+pub struct Services {
+    /// The shard that owns all slots.
+    pub shard: Arc<Shard>,
+    /// The directives.
+    pub config: Arc<Config>,
+    /// The clients that are connected.
+    pub clients: Arc<Clients>,
+    /// What has been counted.
+    pub stats: Arc<Stats>,
+    /// The disk that the data is on.
+    pub disk: Arc<dyn Disk>,
+    /// Who this node is.
+    pub node: Node,
+    /// The commands that took long.
+    pub slowlog: Slowlog,
+    /// The checkpoints that clients asked for.
+    pub saves: Saves,
+    stop: Notify,
+    stopping: AtomicBool,
+}
+
+/// Who this node is, and since when.
+#[derive(Debug)]
+pub struct Node {
+    /// Its id.
+    pub node_id: u64,
+    /// The id of its cluster.
+    pub cluster_id: u128,
+    /// 40 hexadecimal digits, drawn at start.
+    pub run_id: String,
+    /// When the process began to serve.
+    pub started: Instant,
+    addresses: OnceLock<(Vec<SocketAddr>, Vec<SocketAddr>)>,
+}
+
+impl Node {
+    /// A node that has just begun.
+    pub fn new(node_id: u64, cluster_id: u128) -> Self {
+        let run_id = format!("{:032x}{:08x}", fastrand::u128(..), fastrand::u32(..));
+        Self { node_id, cluster_id, run_id, started: Instant::now(), addresses: OnceLock::new() }
+    }
+
+    /// Sets where RESP and HTTP are served; to be called once.
+    pub fn set_addresses(&self, resp: Vec<SocketAddr>, http: Vec<SocketAddr>) {
+        self.addresses.set((resp, http)).expect("a node listens once");
+    }
+
+    /// Where RESP is served.
+    pub fn resp_addresses(&self) -> &[SocketAddr] {
+        self.addresses.get().map_or(&[], |(resp, _)| resp)
+    }
+
+    /// Where HTTP is served.
+    pub fn http_addresses(&self) -> &[SocketAddr] {
+        self.addresses.get().map_or(&[], |(_, http)| http)
+    }
+}
+
+/// The checkpoints that SAVE and BGSAVE made.
+#[derive(Debug)]
+pub struct Saves {
+    state: Mutex<SavesState>,
+}
+
+#[derive(Debug)]
+struct SavesState {
+    last_unix_seconds: u64,
+    done: u64,
+    last_time: Option<Duration>,
+    last_failed: bool,
+    began: Option<Instant>,
+    changes_at_last: u64,
+}
+
+impl Saves {
+    fn new() -> Self {
+        let state = SavesState {
+            last_unix_seconds: unix_seconds(),
+            done: 0,
+            last_time: None,
+            last_failed: false,
+            began: None,
+            changes_at_last: 0,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, SavesState> {
+        self.state.lock().expect("a panic ends the process")
+    }
+
+    /// How they went.
+    pub fn status(&self) -> SaveStatus {
+        let state = self.lock();
+        SaveStatus {
+            last_unix_seconds: state.last_unix_seconds,
+            done: state.done,
+            last_time: state.last_time,
+            last_failed: state.last_failed,
+            running_for: state.began.map(|began| began.elapsed()),
+        }
+    }
+
+    /// How many effects had been applied when the last one was done.
+    pub fn changes_at_last(&self) -> u64 {
+        self.lock().changes_at_last
+    }
+
+    /// Notes that one begins; false if one is under way.
+    fn begin(&self) -> bool {
+        let mut state = self.lock();
+        if state.began.is_some() {
+            return false;
+        }
+        state.began = Some(Instant::now());
+        true
+    }
+
+    fn end(&self, ok: bool, changes: u64) {
+        let mut state = self.lock();
+        state.last_time = state.began.take().map(|began| began.elapsed());
+        state.last_failed = !ok;
+        if ok {
+            state.done += 1;
+            state.last_unix_seconds = unix_seconds();
+            state.changes_at_last = changes;
+        }
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+impl Services {
+    /// Everything that a connection needs.
+    pub fn new(
+        shard: Arc<Shard>,
+        config: Arc<Config>,
+        stats: Arc<Stats>,
+        disk: Arc<dyn Disk>,
+        node: Node,
+    ) -> Self {
+        Self {
+            shard,
+            config,
+            clients: Clients::new(),
+            stats,
+            disk,
+            node,
+            slowlog: Slowlog::default(),
+            saves: Saves::new(),
+            stop: Notify::new(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts a command of `client` that took `nanos` into the slow log.
+    pub fn note_slow(&self, client: &ClientInfo, args: &Args, nanos: u64) {
+        let name = client.name();
+        let slow = Slow {
+            args,
+            micros: nanos / 1000,
+            at_unix_secs: unix_seconds(),
+            address: &client.endpoint.remote,
+            client: name.as_bytes(),
+        };
+        self.slowlog.record(slow, self.config.settings().slowlog_max_len);
+    }
+
+    /// Makes a checkpoint of everything that is applied, in a directory named after the present time. Only the newest
+    /// is kept.
+    ///
+    /// # Errors
+    ///
+    /// The text for the client.
+    pub async fn save(&self) -> Result<(), String> {
+        if !self.saves.begin() {
+            return Err("ERR Background save already in progress".to_owned());
+        }
+        let changes = self.shard.core().gauges().changes;
+        let name = format!("checkpoint-{:020}", self.shard.now().wall_ms);
+        let saved = self.shard.checkpoint(&name).await;
+        self.saves.end(saved.is_ok(), changes);
+        saved.map_err(|error| format!("ERR {error}"))
+    }
+
+    /// Asks whoever runs the node to stop it.
+    pub fn request_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.stop.notify_one();
+    }
+
+    /// Whether the node is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Returns when somebody has asked the node to stop.
+    pub async fn stop_requested(&self) {
+        self.stop.notified().await;
+    }
+}

@@ -1,0 +1,181 @@
+//! What is the case now, gathered when somebody asks.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::{
+    dispatch::Services,
+    driver::LogGauges,
+    executor::Gauges,
+    keyspace::DATABASES,
+    lsm::{self, Access},
+    metrics::{
+        NodeStatus,
+        process::{Usage, os},
+        status::{
+            ClientsStatus, Configured, DatabaseStatus, ExecutorStatus, LevelStatus, LogStatus, LsmStatus,
+            MemoryStatus, ProcessStatus, RaftStatus, Role,
+        },
+    },
+};
+
+/// The state of this node at this moment.
+pub(super) fn status(services: &Services) -> NodeStatus {
+    let core = services.shard.core();
+    let published = core.store().published();
+    let gauges = core.gauges();
+    let cache = published.view.cache().stats();
+    NodeStatus {
+        process: process(services),
+        configured: configured(services),
+        clients: clients(services),
+        memory: MemoryStatus {
+            memtable_bytes: gauges.debt.memtable_bytes.max(published.view.memtable_bytes()),
+            cache_bytes: cache.bytes,
+            overlay_bytes: gauges.overlay_bytes as u64,
+            in_flight_bytes: gauges.in_flight_bytes as u64,
+        },
+        databases: databases(services),
+        raft: RaftStatus {
+            node_id: services.node.node_id,
+            cluster_id: services.node.cluster_id,
+            role: if published.clock.is_some() { Role::Leader } else { Role::Candidate },
+            term: core.term(),
+            leader_id: published.clock.map(|_| services.node.node_id),
+            voters: 1,
+            last_index: core.last_index(),
+            commit_index: core.commit_index(),
+            applied_index: gauges.applied.index,
+            durable_index: core.commit_index(),
+            flushed_index: published.view.flushed().index,
+            leader_changes: u64::from(published.clock.is_some()),
+            proposals_refused: gauges.refused,
+            read_permits: services.shard.permits(),
+        },
+        log: log(core.log_gauges(), gauges.entries),
+        lsm: tree(&published.view, &gauges, services),
+        executor: ExecutorStatus {
+            drains: gauges.drains,
+            commands: gauges.commands,
+            entries: gauges.entries,
+            queued_messages: gauges.queued_messages + core.executor.len(),
+            refused: gauges.refused,
+            changes_since_save: gauges.changes.saturating_sub(services.saves.changes_at_last()),
+        },
+        save: services.saves.status(),
+    }
+}
+
+fn process(services: &Services) -> ProcessStatus {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ProcessStatus {
+        id: std::process::id(),
+        run_id: services.node.run_id.clone(),
+        executable: std::env::current_exe().map_or_else(|_| String::new(), |path| path.display().to_string()),
+        os: os(),
+        now_unix_micros: u64::try_from(now.as_micros()).unwrap_or(u64::MAX),
+        uptime: services.node.started.elapsed(),
+        resp_addresses: services.node.resp_addresses().to_vec(),
+        http_addresses: services.node.http_addresses().to_vec(),
+        usage: Usage::now(),
+        loading: false,
+        stopping: services.is_stopping(),
+    }
+}
+
+fn configured(services: &Services) -> Configured {
+    let settings = services.config.settings();
+    Configured {
+        maxclients: settings.maxclients,
+        memory_budget_bytes: services.config.memory_budget_bytes,
+        io_threads: services.config.io_threads,
+        config_file: services
+            .config
+            .config_file
+            .as_ref()
+            .map_or_else(String::new, |path| path.display().to_string()),
+        latency_percentiles: settings.latency_percentiles.clone(),
+    }
+}
+
+fn clients(services: &Services) -> ClientsStatus {
+    let mut status = ClientsStatus::default();
+    for client in services.clients.all() {
+        let activity = client.activity();
+        let buffers = activity.buffers;
+        let output = buffers.reply + buffers.queued_reply_bytes;
+        status.connected += 1;
+        status.blocked += usize::from(client.is_waiting());
+        status.watching += usize::from(activity.watched > 0);
+        status.watched_keys += activity.watched;
+        status.input_buffer_bytes_max = status.input_buffer_bytes_max.max(buffers.query);
+        status.output_buffer_bytes_max = status.output_buffer_bytes_max.max(output);
+        status.buffer_bytes += (buffers.query + buffers.query_free + output) as u64;
+    }
+    status
+}
+
+fn databases(services: &Services) -> Vec<DatabaseStatus> {
+    let published = services.shard.core().store().published();
+    let now = services.shard.now();
+    let mut databases = Vec::new();
+    for number in 0..u32::try_from(DATABASES).expect("there are few databases") {
+        // The counts are keys of the tree; whoever asks for the status may wait for the disk.
+        let counts = match published.view(Access::Disk, number, now, 0).counts() {
+            Ok(counts) => counts,
+            Err(error) => panic!("the data cannot be read: {error}"),
+        };
+        if counts.keys > 0 {
+            databases.push(DatabaseStatus {
+                number,
+                keys: counts.keys,
+                expires: counts.expires,
+                ttl_mean: Duration::ZERO,
+            });
+        }
+    }
+    databases
+}
+
+fn log(gauges: LogGauges, entries: u64) -> LogStatus {
+    LogStatus {
+        bytes: gauges.bytes,
+        segments: usize::try_from(gauges.counters.segments).unwrap_or(usize::MAX),
+        groups: gauges.counters.groups,
+        entries,
+        written_bytes: gauges.counters.bytes,
+        syncs: gauges.counters.syncs,
+        sync_time: Duration::from_nanos(gauges.sync_ns),
+        sync_time_max: Duration::from_nanos(gauges.sync_ns_max),
+    }
+}
+
+fn tree(view: &lsm::View, gauges: &Gauges, services: &Services) -> LsmStatus {
+    let stats = view.stats();
+    let cache = view.cache().stats();
+    let levels = stats.level_tables.iter().zip(&stats.level_bytes);
+    LsmStatus {
+        levels: levels
+            .map(|(&tables, &bytes)| LevelStatus {
+                tables: usize::try_from(tables).unwrap_or(usize::MAX),
+                bytes,
+            })
+            .collect(),
+        sealed_memtables: view.sealed_memtables(),
+        flushes: stats.flushes,
+        flushed_bytes: stats.flushed_bytes,
+        compactions: stats.compactions,
+        compaction_read_bytes: stats.compacted_bytes_in,
+        compaction_written_bytes: stats.compacted_bytes_out,
+        compaction_debt_bytes: gauges.debt.pending_bytes,
+        slowdown_time: Duration::from_micros(gauges.slowdown_us),
+        block_cache_hits: cache.block_hits,
+        block_cache_misses: cache.block_misses,
+        row_cache_hits: cache.row_hits,
+        row_cache_misses: cache.row_misses,
+        filter_checks: stats.filter_checked,
+        filter_useful: stats.filter_useful,
+        filter_false_positives: stats.filter_false_positive,
+        disk_free_bytes: services.disk.free_bytes().unwrap_or(0),
+        old_views: stats.old_views,
+    }
+}
