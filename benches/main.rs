@@ -1,4 +1,7 @@
 //! Micro-benchmarks, one module per question.
+
+mod resp;
+
 fn main() {
     divan::main();
 }

@@ -21,6 +21,11 @@ pub struct Args {
 pub(super) struct Ranges(SmallVec<[(u32, u32); 6]>);
 
 impl Ranges {
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self(SmallVec::new())
+    }
+
     pub(super) fn with_capacity(count: usize) -> Self {
         Self(SmallVec::with_capacity(count))
     }

@@ -1,8 +1,8 @@
 //! Requests out of a connection's read buffer; the only place that names the `redis-protocol` crate.
 //!
 //! The crate's own decoder recurses into nested arrays (a 32 KB request overflows the stack), starts again at the first
-//! byte at every read, and knows no inline commands. So the scanner goes first, and the crate sees one bulk string of a
-//! complete request at a time: no recursion, no allocation, no byte read before it is needed.
+//! byte at every read, and knows no inline commands. So the crate sees one bulk string of a request at a time, which takes
+//! no recursion and no allocation; and unless a request is short and all there, the scanner goes first.
 
 use bytes::{Buf, Bytes, BytesMut};
 use redis_protocol::resp2::decode::decode_range;
@@ -73,6 +73,11 @@ impl RequestCodec {
     /// The connection must be closed, after [`ProtocolError::reply`].
     pub fn next_request(&mut self, buffer: &mut BytesMut) -> Result<Option<Args>, ProtocolError> {
         loop {
+            if self.scanner.is_idle()
+                && let Some((ranges, consumed)) = short_request(buffer, &self.limits)
+            {
+                return not_http(Args::new(ranges, buffer.split_to(consumed).freeze())).map(Some);
+            }
             let args = match self.scanner.scan(buffer, &self.limits)? {
                 Scanned::NeedMore => return Ok(None),
                 Scanned::Empty { consumed } => {
@@ -92,11 +97,7 @@ impl RequestCodec {
                     }
                 }
             };
-            // The first lines of an HTTP POST: some web page tries to reach a store behind a firewall through a browser.
-            if args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:") {
-                return Err(ProtocolError::Http);
-            }
-            return Ok(Some(args));
+            return not_http(args).map(Some);
         }
     }
 }
@@ -113,6 +114,42 @@ impl Decoder for RequestCodec {
     fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Args>, RequestError> {
         Ok(self.next_request(buffer)?)
     }
+}
+
+/// Lets a request pass unless it is the first line of an HTTP POST: some web page tries to reach a store behind a
+/// firewall through a browser.
+#[inline]
+fn not_http(args: Args) -> Result<Args, ProtocolError> {
+    if args[0].eq_ignore_ascii_case(b"post") || args[0].eq_ignore_ascii_case(b"host:") {
+        return Err(ProtocolError::Http);
+    }
+    Ok(args)
+}
+
+/// The way of nearly all requests: at most nine short arguments, all there. The crate decodes them without a scan before
+/// it; for whatever is unusual or wrong, `None`, the scanner has the word.
+#[inline]
+fn short_request(buffer: &[u8], limits: &Limits) -> Option<(Ranges, usize)> {
+    let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = *buffer else { return None };
+    if !limits.authenticated {
+        return None;
+    }
+    let mut ranges = Ranges::new();
+    let mut at = 4;
+    for _ in 0..count - b'0' {
+        let bulk = &buffer[at..];
+        // What the crate takes as a number and Redis does not: a plus, leading zeros. A minus would be a null.
+        if !matches!(bulk, [b'$', b'1'..=b'9', ..] | [b'$', b'0', b'\r', ..]) {
+            return None;
+        }
+        let Ok(Some((RangeFrame::BulkString((start, end)), bytes))) = decode_range(bulk) else { return None };
+        if end - start > limits.bulk_bytes_max.min(OWN_BUFFER_BYTES_MIN) || bulk[end..bytes] != *b"\r\n" {
+            return None;
+        }
+        ranges.push(at + start, at + end);
+        at += bytes;
+    }
+    (at <= limits.request_bytes_max.min(OWN_BUFFER_BYTES_MIN)).then_some((ranges, at))
 }
 
 /// Where the arguments of a complete request lie in it.

@@ -9,6 +9,8 @@
 
 use memchr::memchr;
 
+use super::{Outbox, Protocol, ReplyWriter};
+
 /// The longest inline request, and the longest line of a count or length, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// The most arguments of one request before authentication.
@@ -75,13 +77,13 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The error reply that is sent before the connection is closed, if any.
+    /// The error reply that is sent before the connection is closed, encoded; none for HTTP.
     pub fn reply(&self) -> Option<Vec<u8>> {
-        match self {
-            Self::Http => None,
+        let text = match self {
+            Self::Http => return None,
             // The byte itself, not its UTF-8 form.
             Self::ExpectedBulk(got) => {
-                Some([b"ERR Protocol error: expected '$', got '", &[*got][..], b"'"].concat())
+                [b"ERR Protocol error: expected '$', got '", &[*got][..], b"'"].concat()
             }
             Self::InvalidCount
             | Self::InvalidBulkLength
@@ -92,8 +94,11 @@ impl ProtocolError {
             | Self::UnauthenticatedCount
             | Self::UnauthenticatedBulkLength
             | Self::UnbalancedQuotes
-            | Self::RequestTooLong => Some(self.to_string().into_bytes()),
-        }
+            | Self::RequestTooLong => self.to_string().into_bytes(),
+        };
+        let mut out = Outbox::new();
+        ReplyWriter::new(&mut out, Protocol::Resp2).error(text);
+        Some(std::mem::take(out.tail()))
     }
 }
 
@@ -188,6 +193,12 @@ impl Scanner {
         }
         self.array = Some(array);
         Ok(Scanned::NeedMore)
+    }
+
+    /// Whether nothing of a request has been scanned yet.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.array.is_none() && self.searched == 0
     }
 
     /// How many bytes the request is known to lack, given that `buffered` are there: at least 1. It comes from the client,

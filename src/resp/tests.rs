@@ -53,7 +53,7 @@ fn requests(expected: &[&[&[u8]]]) -> Vec<Args> {
 }
 
 fn error(text: &str) -> Option<Option<String>> {
-    Some(Some(format!("ERR Protocol error: {text}")))
+    Some(Some(format!("-ERR Protocol error: {text}\r\n")))
 }
 
 /// Inputs, and what they come to.
@@ -95,6 +95,9 @@ fn cases() -> Vec<(Vec<u8>, Outcome)> {
         case(b"*2147483647\r\n", vec![], None),
         case(b"*1\r\n!4\r\n", vec![], error("expected '$', got '!'")),
         case(b"*1\r\n\xff", vec![], error("expected '$', got '\u{ff}'")),
+        case(b"*1\r\n\n", vec![], error("expected '$', got ' '")),
+        case(b"*1\r\n$04\r\nPING\r\n", vec![], error("invalid bulk length")),
+        case(b"*1\r\n$+4\r\nPING\r\n", vec![], error("invalid bulk length")),
         case(b"*1\r\n*1\r\n", vec![], error("expected '$', got '*'")),
         case(b"*2\r\n$1\r\na\r\n:1\r\n", vec![], error("expected '$', got ':'")),
         case(b"*1\r\n$-1\r\n", vec![], error("invalid bulk length")),
