@@ -4,14 +4,19 @@ mod arguments;
 mod client;
 mod connection;
 mod database;
+mod debug;
+mod digest;
 mod expire;
-pub mod glob;
+mod glob;
 mod hash;
 mod introspect;
 mod key;
+mod latency;
+mod memory;
 mod node;
 mod scan;
 mod server;
+mod settings;
 mod slowlog;
 mod spec;
 mod string;
@@ -22,6 +27,8 @@ mod transaction;
 mod tests;
 
 use self::arguments::{unknown_command, unknown_subcommand, wrong_arity, wrong_usage};
+pub use self::debug::refused as debug_refused;
+pub use self::latency::Latency;
 pub use self::node::{Ask, NodeContext, Shutdown};
 pub use self::slowlog::{Slow, Slowlog};
 pub use self::spec::{
@@ -131,6 +138,11 @@ const fn hash(name: &[u8]) -> usize {
         at += 1;
     }
     (word >> 40) as usize % SLOTS
+}
+
+/// The names of all rows by [`Command::id`], as statistics show them.
+pub fn names() -> Vec<String> {
+    TABLE.iter().map(Command::full_name).collect()
 }
 
 /// All rows of the table, containers before their subcommands.

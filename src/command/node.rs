@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use super::latency::Latency;
 use super::slowlog::Slowlog;
+use crate::config::Config;
+use crate::metrics::{NodeStatus, Stats};
 use crate::session::{Clients, Session};
 
 /// The node, as a command sees it.
@@ -11,8 +14,16 @@ pub struct NodeContext<'a> {
     pub session: &'a mut Session,
     /// All clients.
     pub clients: &'a Clients,
+    /// Its configuration.
+    pub config: &'a Config,
+    /// What it counts.
+    pub stats: &'a Stats,
+    /// Gathers what is the case now; not for nothing, so only for those who show it.
+    pub status: &'a (dyn Fn() -> NodeStatus + Sync),
     /// The commands that took long.
     pub slowlog: &'a Slowlog,
+    /// The spikes of latency.
+    pub latency: &'a Latency,
     /// The time of day: microseconds since 1970.
     pub now_micros: u64,
 }

@@ -14,7 +14,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .doc("1.2.0", "Runs the commands queued in the transaction, all as one entry.")
         .complexity("Depends on commands in the transaction"),
     Command::transaction("MULTI", "", Transaction::Multi)
-        .flag(ANYWHERE | flag::NO_MULTI)
+        .flag(ANYWHERE)
         .fast()
         .doc("1.2.0", "Starts a transaction: what follows is queued."),
     Command::transaction("UNWATCH", "", Transaction::Unwatch)
@@ -22,7 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .fast()
         .doc("2.2.0", "Forgets the keys that were watched."),
     Command::transaction("WATCH", "key [key ...]", Transaction::Watch)
-        .flag(ANYWHERE | flag::NO_MULTI)
+        .flag(ANYWHERE)
         .keys(KEYS)
         .access(access::RO)
         .fast()

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    command::{Slow, Slowlog},
+    command::{Latency, Slow, Slowlog, find, flag},
     config::Config,
     disk::Disk,
     driver::Shard,
@@ -37,6 +37,8 @@ pub struct Services {
     pub node: Node,
     /// The commands that took long.
     pub slowlog: Slowlog,
+    /// The spikes of latency.
+    pub latency: Latency,
     /// The checkpoints that clients asked for.
     pub saves: Saves,
     stop: Notify,
@@ -173,23 +175,35 @@ impl Services {
             disk,
             node,
             slowlog: Slowlog::default(),
+            latency: Latency::default(),
             saves: Saves::new(),
             stop: Notify::new(),
             stopping: AtomicBool::new(false),
         }
     }
 
-    /// Puts a command of `client` that took `nanos` into the slow log.
+    /// Puts a command of `client` that took `nanos` into the slow log, and among the spikes of latency, if it took
+    /// long enough for either.
     pub fn note_slow(&self, client: &ClientInfo, args: &Args, nanos: u64) {
-        let name = client.name();
-        let slow = Slow {
-            args,
-            micros: nanos / 1000,
-            at_unix_secs: unix_seconds(),
-            address: &client.endpoint.remote,
-            client: name.as_bytes(),
-        };
-        self.slowlog.record(slow, self.config.settings().slowlog_max_len);
+        let settings = self.config.settings();
+        let took = Duration::from_nanos(nanos);
+        let at_unix_secs = unix_seconds();
+        if settings.slowlog_log_slower_than.is_some_and(|least| took >= least) {
+            let name = client.name();
+            let slow = Slow {
+                args,
+                micros: nanos / 1_000,
+                at_unix_secs,
+                address: &client.endpoint.remote,
+                client: name.as_bytes(),
+            };
+            self.slowlog.record(slow, settings.slowlog_max_len);
+        }
+        if settings.latency_monitor_threshold.is_some_and(|least| took >= least) {
+            let fast = find(&args[0]).is_some_and(|command| command.has(flag::FAST));
+            let event = if fast { "fast-command" } else { "command" };
+            self.latency.record(event, at_unix_secs, nanos / 1_000_000);
+        }
     }
 
     /// Makes a checkpoint of everything that is applied, in a directory named after the present time. Only the newest

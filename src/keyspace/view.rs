@@ -101,6 +101,19 @@ impl<'a> View<'a> {
         self.db = db;
     }
 
+    /// Runs `read` on the same instant with another database selected.
+    pub(crate) fn within<R>(&self, db: u32, read: impl FnOnce(&View<'_>) -> Result<R>) -> Result<R> {
+        let seed = self.rng().u64(..);
+        let times = (self.stamp, self.present);
+        let other = Self::with(self.source, self.state, self.databases, times, db, seed);
+        let result = read(&other)?;
+        let other = other.into_seen();
+        let mut seen = self.seen.borrow_mut();
+        seen.due.extend(other.due);
+        seen.is_stamp_used |= other.is_stamp_used;
+        Ok(result)
+    }
+
     /// The time that decides which keys exist, ms since 1970.
     pub fn stamp(&self) -> u64 {
         self.stamp

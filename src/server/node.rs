@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use super::status::status;
 use crate::{
     command::{self, Ask, Command, Handler, NodeContext, Shutdown},
     dispatch::Services,
@@ -26,8 +27,16 @@ pub(super) async fn run(
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     let mut writer = ReplyWriter::new(&mut reply, protocol);
-    let mut context =
-        NodeContext { session, clients: &services.clients, slowlog: &services.slowlog, now_micros };
+    let mut context = NodeContext {
+        session,
+        clients: &services.clients,
+        config: &services.config,
+        stats: &services.stats,
+        status: &|| status(services),
+        slowlog: &services.slowlog,
+        latency: &services.latency,
+        now_micros,
+    };
     let asked = handler(&mut context, args, &mut writer);
     let refusal = match asked {
         Ok(None) => None,

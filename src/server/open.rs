@@ -154,8 +154,12 @@ fn bytes(count: u64) -> usize {
 /// What the executor is told of the directives, at start and after CONFIG SET.
 pub(super) fn tuning(config: &Config) -> Tuning {
     let settings = config.settings();
-    let slow_ns = settings
-        .slowlog_log_slower_than
+    // What neither the slow log nor the latency monitor wants to know of is not told.
+    let slow = [settings.slowlog_log_slower_than, settings.latency_monitor_threshold];
+    let slow_ns = slow
+        .into_iter()
+        .flatten()
+        .min()
         .map_or(u64::MAX, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
     let limits = keyspace::Limits {
         string_bytes_max: settings.proto_max_bulk_len as u64,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::command::{Handler, NodeContext, Slowlog, resolve};
+use crate::command::{Handler, Latency, NodeContext, Slowlog, names, resolve};
 use crate::config::Config;
+use crate::metrics::{NodeStatus, Stats};
 use crate::resp::{Args, Outbox, ReplyWriter};
 use crate::session::{Clients, Endpoint, Session};
 
@@ -48,7 +49,11 @@ impl Node {
                     let mut context = NodeContext {
                         session,
                         clients: &self.clients,
+                        config: &self.config,
+                        stats: &Stats::new(names()),
+                        status: &NodeStatus::default,
                         slowlog: &self.slowlog,
+                        latency: &Latency::default(),
                         now_micros: self.now_ms * 1000,
                     };
                     run(&mut context, &args, &mut reply).map(|ask| assert_eq!(ask, None))
