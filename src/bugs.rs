@@ -36,6 +36,14 @@ pub enum Bug {
     LogOldSegmentUnsynced,
     /// Recovery of the log takes the old records of a recycled segment for current ones.
     LogRecycledRecordTaken,
+    /// The executor gives answers out when their entry is proposed, not when it is applied.
+    ReleaseAtProposal,
+    /// Raft appends a proposal although the one before it in its chain was refused.
+    ChainUnchecked,
+    /// A change of a key does not mark those who watch it.
+    WatchIgnored,
+    /// A node starts although tables and log do not fit together.
+    BootUnchecked,
 }
 
 #[cfg(feature = "planted-bugs")]

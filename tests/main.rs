@@ -4,3 +4,4 @@
 mod documents;
 mod fuzz;
 mod layers;
+mod simulation;

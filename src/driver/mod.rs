@@ -7,6 +7,7 @@ mod clock;
 mod core;
 mod inbox;
 mod jobs;
+mod recovery;
 mod writer;
 
 use std::{
@@ -28,6 +29,7 @@ pub use self::{
     clock::MachineClock,
     core::{Core, Fatal, LogGauges, LogInput, Scratch, Task},
     inbox::Inbox,
+    recovery::{RecoveryError, Setup, recover},
 };
 use self::{
     jobs::{Workers, die},

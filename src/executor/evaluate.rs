@@ -212,7 +212,7 @@ impl Evaluation<'_> {
                     outputs.push(Output::Load(Load::new(
                         message,
                         self.view.clone(),
-                        self.leadership.state.clone(),
+                        self.leadership.state.limits.clone(),
                         self.drain.stamp(),
                     )));
                 }

@@ -16,13 +16,13 @@ use crate::{
 pub struct Load {
     message: Message,
     view: lsm::View,
-    state: State,
+    limits: keyspace::Limits,
     stamp: u64,
 }
 
 impl Load {
-    pub(super) fn new(message: Message, view: lsm::View, state: State, stamp: u64) -> Self {
-        Self { message, view, state, stamp }
+    pub(super) fn new(message: Message, view: lsm::View, limits: keyspace::Limits, stamp: u64) -> Self {
+        Self { message, view, limits, stamp }
     }
 
     /// Runs the item on the view that the drain had, waiting for the disk. Effects and replies are thrown away.
@@ -30,22 +30,25 @@ impl Load {
     /// # Errors
     ///
     /// The data cannot be read: the node must stop.
-    pub fn run(mut self) -> Result<Input, Error> {
+    pub fn run(self) -> Result<Input, Error> {
+        // The state as the view has it: the drain's own has seen effects that the view has not.
+        let mut state = State::load(&self.view, 0)?;
+        state.limits = self.limits;
         let mut scratch = Scratch { overlay: Overlay::new(), drain: Drain::new(1, self.stamp) };
         let item = self.message.items.front().expect("a message that stopped has a next item");
         let seed = self.message.seed.expect("an item that stopped has its seed");
         let result = match item {
-            Item::Call(call) => scratch.run(call, &self.view, &mut self.state, seed),
+            Item::Call(call) => scratch.run(call, &self.view, &mut state, seed),
             Item::Transaction(transaction) => {
                 let mut seeds = fastrand::Rng::with_seed(seed);
                 transaction.steps.iter().try_for_each(|step| match step {
-                    Step::Call(call) => scratch.run(call, &self.view, &mut self.state, seeds.u64(..)),
+                    Step::Call(call) => scratch.run(call, &self.view, &mut state, seeds.u64(..)),
                     Step::Deferred(_) => Ok(()),
                 })
             }
             Item::Watch(watch) => watch.keys.iter().try_for_each(|key| {
                 let mut rng = fastrand::Rng::with_seed(seed);
-                let mut txn = scratch.txn(&self.view, &mut self.state, &mut rng, watch.db);
+                let mut txn = scratch.txn(&self.view, &mut state, &mut rng, watch.db);
                 let key = txn.key(key);
                 txn.exists(&key).map(drop)
             }),

@@ -13,6 +13,7 @@ use super::{
     store::{Published, Store},
 };
 use crate::{
+    bugs::{self, Bug},
     command::Command,
     keyspace::{self, Overlay, State},
     log::{Entry, Index, Position, Term},
@@ -383,7 +384,11 @@ impl Executor {
     /// Gives out the answers whose entry is applied.
     fn release(&mut self, outputs: &mut Vec<Output>) {
         let Some(leadership) = &mut self.leadership else { return };
-        while let Some(held) = leadership.held.release(leadership.chain.applied, leadership.permits_given) {
+        let seen = match bugs::on(Bug::ReleaseAtProposal) {
+            true => leadership.chain.proposed,
+            false => leadership.chain.applied,
+        };
+        while let Some(held) = leadership.held.release(seen, leadership.permits_given) {
             for piece in held.pieces {
                 let answer = Answer { reply: piece.reply, done: piece.done, deferred: piece.deferred };
                 outputs.push(Output::Answer(piece.recipient, answer));

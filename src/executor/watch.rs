@@ -12,7 +12,10 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::log::Term;
+use crate::{
+    bugs::{self, Bug},
+    log::Term,
+};
 
 /// What one session watches since its last EXEC.
 #[derive(Debug, Default)]
@@ -84,6 +87,9 @@ impl Watches {
 
     /// Marks all who watch the key at `meta_key`.
     pub(super) fn touched(&mut self, meta_key: &[u8]) {
+        if bugs::on(Bug::WatchIgnored) {
+            return;
+        }
         if let Some(watchers) = self.by_key.remove(meta_key) {
             self.registered -= watchers.len();
             for watch in watchers.iter().filter_map(Weak::upgrade) {

@@ -1,0 +1,165 @@
+//! From what is on the disk to a shard that can run: tables, log, boot rule, replay.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::core::{Core, Fatal};
+use crate::{
+    bugs::{self, Bug},
+    disk::Disk,
+    executor::{Clock, Executor, Input, Limits, Output, Tuning},
+    log::{self, Index, Log, Operation, Position},
+    lsm::{self, Tree},
+    raft::Raft,
+};
+
+const LOG_DIR: &str = "shard-0/log";
+const TREE_DIR: &str = "shard-0/tree";
+
+/// Bytes of entries read and applied at a time when the log is replayed.
+const REPLAY_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a shard is told when it is recovered. None of it is kept on disk.
+pub struct Setup {
+    /// This node.
+    pub node_id: u64,
+    /// A seed for everything that is random: the log's epoch, the executor's choices.
+    pub seed: u64,
+    /// Of the tree.
+    pub tree: lsm::Options,
+    /// Of the log.
+    pub log: log::Options,
+    /// Of the executor.
+    pub limits: Limits,
+    /// Of the executor, and may change.
+    pub tuning: Tuning,
+    /// Bytes of entries that may be appended and not committed.
+    pub uncommitted_bytes_max: usize,
+}
+
+/// Why a shard cannot be recovered.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// A directory cannot be made.
+    #[error("cannot make the directories of the shard: {0}")]
+    Directory(#[source] std::io::Error),
+    /// The log cannot be used.
+    #[error("the log cannot be opened: {0}")]
+    Log(#[from] log::Error),
+    /// The tree cannot be used.
+    #[error("the tables cannot be opened: {0}")]
+    Tree(#[from] lsm::Error),
+    /// **Rule (boot)**: tables and log do not fit together, so acknowledged writes are missing.
+    #[error(
+        "the log covers entries {first} to {last} and the tables end at entry {flushed}: entries are missing, this data \
+         directory must not be used (restore a backup, or start with an empty directory)"
+    )]
+    Gap {
+        /// The first entry in the log.
+        first: Index,
+        /// The last entry in the log.
+        last: Index,
+        /// The last entry in the tables.
+        flushed: Index,
+    },
+    /// **Rule (boot)**: the log is of another history than the tables.
+    #[error(
+        "entry {index} has term {log:?} in the log and term {flushed} in the tables: they do not belong together"
+    )]
+    OtherHistory {
+        /// The entry.
+        index: Index,
+        /// Its term in the log.
+        log: Option<u64>,
+        /// Its term in the tables.
+        flushed: u64,
+    },
+    /// An entry of the log cannot be applied.
+    #[error(transparent)]
+    Replay(#[from] Fatal),
+}
+
+/// Recovers the shard in the directory `shard-0`, or makes an empty one.
+pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<Core, RecoveryError> {
+    make_directories(&**disk).map_err(RecoveryError::Directory)?;
+    let mut tree = Tree::open(Arc::clone(disk), TREE_DIR, setup.tree)?;
+    let position = tree.flushed().position;
+    let mut seeds = fastrand::Rng::with_seed(setup.seed);
+    let (mut log, recovered) = Log::open(Arc::clone(disk), LOG_DIR, setup.log, seeds.u64(1..))?;
+    let (mut start, mut last) = (recovered.start, recovered.last);
+    if tree.flushed().log_reset_pending {
+        log.write(&[Operation::Reset(position)])?;
+        log.sync()?;
+        tree.log_was_reset()?;
+        (start, last) = (position, position);
+    }
+    check_boot(&log, position, start, last)?;
+    let mut executor = Executor::new(tree, setup.limits, setup.tuning, seeds.u64(..)).map_err(Fatal::from)?;
+    replay(&mut executor, &log, position.index, last, clock)?;
+    let raft = Raft::new(setup.node_id, recovered.hard_state, last, setup.uncommitted_bytes_max);
+    Ok(Core::new(executor, log, raft))
+}
+
+fn make_directories(disk: &dyn Disk) -> std::io::Result<()> {
+    for dir in ["shard-0", LOG_DIR, TREE_DIR] {
+        disk.create_dir(dir)?;
+    }
+    disk.sync_dir("shard-0")?;
+    disk.sync_dir("")
+}
+
+/// **Rule (boot)**: start only if the log covers what is behind the tables, and is of the same history.
+fn check_boot(log: &Log, flushed: Position, start: Position, last: Position) -> Result<(), RecoveryError> {
+    if bugs::on(Bug::BootUnchecked) {
+        return Ok(());
+    }
+    let covers = start.index <= flushed.index && flushed.index <= last.index;
+    if !covers {
+        return Err(RecoveryError::Gap { first: start.index + 1, last: last.index, flushed: flushed.index });
+    }
+    let term = if flushed.index == start.index { Some(start.term) } else { log.reader().term(flushed.index) };
+    if term != Some(flushed.term) {
+        return Err(RecoveryError::OtherHistory { index: flushed.index, log: term, flushed: flushed.term });
+    }
+    Ok(())
+}
+
+/// Applies the entries behind the tables: with one voter, what is in its log is committed.
+fn replay(
+    executor: &mut Executor,
+    log: &Log,
+    flushed: Index,
+    last: Position,
+    clock: &dyn Clock,
+) -> Result<(), RecoveryError> {
+    let reader = log.reader();
+    let mut next = flushed + 1;
+    while next <= last.index {
+        let entries = reader.entries(next, REPLAY_BYTES)?;
+        assert!(!entries.is_empty(), "the log says that it has entry {next}");
+        next += entries.len() as u64;
+        let mut inputs = VecDeque::from([Input::Committed(entries)]);
+        let mut outputs = Vec::new();
+        executor.turn(&mut inputs, clock, false, &mut outputs).map_err(Fatal::from)?;
+        run_jobs(executor, outputs, clock)?;
+    }
+    Ok(())
+}
+
+/// Runs flushes and compactions in place: while the log is replayed there is nobody to wait.
+fn run_jobs(executor: &mut Executor, outputs: Vec<Output>, clock: &dyn Clock) -> Result<(), RecoveryError> {
+    let mut pending = VecDeque::from(outputs);
+    while let Some(output) = pending.pop_front() {
+        let installed = match output {
+            Output::Flush(job) => job.run()?,
+            Output::Compact(job) => job.run()?,
+            // The log is cut after the next flush as well.
+            Output::Cut(_) => continue,
+            _ => unreachable!("nothing is evaluated during replay"),
+        };
+        let mut more = Vec::new();
+        let mut inputs = VecDeque::from([Input::Installed(installed)]);
+        executor.turn(&mut inputs, clock, false, &mut more).map_err(Fatal::from)?;
+        pending.extend(more);
+    }
+    Ok(())
+}

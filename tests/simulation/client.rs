@@ -1,0 +1,231 @@
+//! A simulated client: what it has asked for, what was acknowledged, and what its keys may therefore hold.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use sisyphusdb::{
+    command,
+    executor::{Answer, Call, Item, Message, Outcome, Recipient, Step, Transaction, Watch, WatchCall},
+    resp::{Args, Protocol},
+};
+
+/// What arrived for one client since it last looked.
+#[derive(Debug, Default)]
+struct Inbox {
+    reply: Vec<u8>,
+    done: bool,
+    lost: Option<Outcome>,
+}
+
+/// The address of one client: where answers are put.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    id: u64,
+    inbox: Mutex<Inbox>,
+}
+
+impl Recipient for Mailbox {
+    fn deliver(&self, answer: Answer) {
+        let mut inbox = self.inbox.lock().unwrap();
+        inbox.reply.extend_from_slice(&answer.reply.into_bytes());
+        assert!(!inbox.done, "a message is answered once");
+        inbox.done = answer.done;
+    }
+
+    fn lose(&self, outcome: Outcome) {
+        self.inbox.lock().unwrap().lost = Some(outcome);
+    }
+
+    fn backlog(&self, _: usize) -> usize {
+        0
+    }
+
+    fn slow(&self, _: &Args, _: u64) {}
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Mailbox {
+    pub(super) fn new(id: u64) -> Arc<Self> {
+        Arc::new(Self { id, inbox: Mutex::default() })
+    }
+
+    /// The whole answer, once it is there.
+    pub(super) fn take(&self) -> Option<Vec<u8>> {
+        let mut inbox = self.inbox.lock().unwrap();
+        assert!(inbox.lost.is_none(), "the only voter does not lose its leadership");
+        if !inbox.done {
+            return None;
+        }
+        inbox.done = false;
+        Some(std::mem::take(&mut inbox.reply))
+    }
+}
+
+/// Where a client is in its work.
+#[derive(Debug)]
+enum Doing {
+    Nothing,
+    /// The transaction that makes its keys hold `n`.
+    Writing(u64),
+    /// Reads the shared counter, watched.
+    Reading,
+    /// Moves the shared counter on if nobody has changed it.
+    Swapping,
+}
+
+/// A client with keys of its own, and its part in a shared counter.
+///
+/// Invariant: its keys hold a number from `acknowledged` to `submitted`.
+pub(super) struct Client {
+    pub(super) mailbox: Arc<Mailbox>,
+    doing: Doing,
+    watch: Arc<Watch>,
+    /// What the client's keys hold at least and at most.
+    pub(super) acknowledged: u64,
+    pub(super) submitted: u64,
+    /// How often it certainly moved the shared counter, and how often it may have.
+    pub(super) swaps_done: u64,
+    pub(super) swaps_unknown: u64,
+}
+
+impl Client {
+    pub(super) fn new(id: u64) -> Self {
+        Self {
+            mailbox: Mailbox::new(id),
+            doing: Doing::Nothing,
+            watch: Arc::default(),
+            acknowledged: 0,
+            submitted: 0,
+            swaps_done: 0,
+            swaps_unknown: 0,
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.mailbox.id
+    }
+
+    /// The next message, if the client waits for nothing.
+    pub(super) fn next(&mut self, rng: &mut fastrand::Rng) -> Option<Message> {
+        if !matches!(self.doing, Doing::Nothing) {
+            return None;
+        }
+        let items = match rng.u8(..3) {
+            0 => {
+                self.doing = Doing::Reading;
+                self.watch = Arc::default();
+                vec![watch(&self.watch, "shared"), call(&["GET", "shared"])]
+            }
+            _ => {
+                self.submitted += 1;
+                self.doing = Doing::Writing(self.submitted);
+                vec![self.write(rng)]
+            }
+        };
+        Some(self.message(items))
+    }
+
+    /// One transaction that moves the counter of all and every key of this client, through several types.
+    fn write(&self, rng: &mut fastrand::Rng) -> Item {
+        let (id, n) = (self.id(), self.submitted.to_string());
+        let (string, hash, fleeting) =
+            (format!("string:{id}"), format!("hash:{id}"), format!("fleeting:{id}"));
+        let field = format!("field:{}", rng.u8(..));
+        let filler = "x".repeat(rng.usize(..300));
+        let steps = [
+            vec!["INCR", "sequence"],
+            vec!["SET", &string, &n],
+            vec!["HSET", &hash, "n", &n, &field, &filler],
+            vec!["SET", &fleeting, &filler, "PX", "5"],
+            vec!["HDEL", &hash, "field:1", "field:2", "field:3"],
+        ];
+        transaction(steps.iter().map(|words| step(words)).collect(), None)
+    }
+
+    fn message(&self, items: Vec<Item>) -> Message {
+        let recipient: Arc<dyn Recipient> = Arc::<Mailbox>::clone(&self.mailbox);
+        Message::new(recipient, VecDeque::from(items))
+    }
+
+    /// Looks whether it has been answered; a client in the middle of something goes on with the returned message.
+    pub(super) fn look(&mut self) -> Option<Message> {
+        let reply = self.mailbox.take()?;
+        match std::mem::replace(&mut self.doing, Doing::Nothing) {
+            Doing::Nothing => panic!("client {} was answered and had not asked", self.id()),
+            Doing::Writing(n) => {
+                assert!(reply.starts_with(b"*5\r\n:"), "{}", String::from_utf8_lossy(&reply));
+                self.acknowledged = n;
+                None
+            }
+            Doing::Reading => {
+                let value = bulk(reply.strip_prefix(b"+OK\r\n").unwrap());
+                let next = value.map_or(0, |value| value.parse::<u64>().unwrap()) + 1;
+                self.doing = Doing::Swapping;
+                let next = next.to_string();
+                let steps = vec![step(&["SET", "shared", &next])];
+                Some(self.message(vec![transaction(steps, Some(Arc::clone(&self.watch)))]))
+            }
+            Doing::Swapping => {
+                match &reply[..] {
+                    b"*1\r\n+OK\r\n" => self.swaps_done += 1,
+                    b"*-1\r\n" => {}
+                    other => panic!("EXEC answered {}", String::from_utf8_lossy(other)),
+                }
+                None
+            }
+        }
+    }
+
+    /// The node is gone: what was asked and not answered may have been done or not.
+    pub(super) fn forget(&mut self) {
+        if matches!(self.doing, Doing::Swapping) {
+            self.swaps_unknown += 1;
+        }
+        self.doing = Doing::Nothing;
+        self.mailbox = Mailbox::new(self.id());
+    }
+}
+
+/// A command as an item of a message.
+pub(super) fn call(words: &[&str]) -> Item {
+    match step(words) {
+        Step::Call(call) => Item::Call(call),
+        Step::Deferred(_) => unreachable!("the simulation uses commands on data"),
+    }
+}
+
+fn step(words: &[&str]) -> Step {
+    let slices: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    let args = Args::from_slices(&slices);
+    let command = command::resolve(&args).unwrap();
+    Step::Call(Call { command, args, db: 0, protocol: Protocol::Resp2, silent: false })
+}
+
+fn transaction(steps: Vec<Step>, watch: Option<Arc<Watch>>) -> Item {
+    Item::Transaction(Transaction { steps, watch, protocol: Protocol::Resp2, silent: false })
+}
+
+fn watch(watch: &Arc<Watch>, key: &str) -> Item {
+    Item::Watch(WatchCall {
+        watch: Arc::clone(watch),
+        keys: vec![bytes::Bytes::copy_from_slice(key.as_bytes())],
+        db: 0,
+        protocol: Protocol::Resp2,
+        silent: false,
+    })
+}
+
+/// The text of a bulk string, `None` for a null.
+pub(super) fn bulk(reply: &[u8]) -> Option<String> {
+    let text = String::from_utf8(reply.to_vec()).unwrap();
+    let (head, rest) = text.split_once("\r\n").unwrap();
+    match head {
+        "$-1" => None,
+        _ => Some(rest.trim_end_matches("\r\n").to_owned()),
+    }
+}

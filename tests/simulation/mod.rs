@@ -1,0 +1,117 @@
+//! The whole node on a simulated disk: the objects and inboxes of production, one thread, one seed.
+//!
+//! A run starts the node, lets clients write through it while inboxes are served and jobs complete in random order,
+//! lets the machine die at any change of the disk, and starts it again; then every acknowledged write must be there, and
+//! nothing that was not asked for. `SISYPHUSDB_SEED=n` runs one seed, `SISYPHUSDB_SEEDS=n` as many as that.
+
+mod client;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use sisyphusdb::bugs::{self, Bug};
+
+use self::world::{Met, World};
+
+/// Seeds of an ordinary run of the tests.
+const SEEDS: u64 = 300;
+
+/// Crashes in one run.
+const LIVES: u32 = 5;
+
+/// Runs one seed to its end; returns what it met and the hash of everything that the disk was asked for.
+fn run(seed: u64) -> (Met, u64) {
+    let mut world = World::new(seed);
+    let mut plan = fastrand::Rng::with_seed(seed ^ 0x5eed);
+    world.start();
+    for _ in 0..LIVES {
+        let steps = plan.u32(50..3_000);
+        let dies_at = plan.bool().then(|| world.disk.changes() + plan.u64(1..600));
+        world.run(steps, dies_at);
+    }
+    (world.met, world.disk.trace_hash())
+}
+
+/// Runs one seed, and says which it was if it fails.
+fn run_reported(seed: u64) -> Result<(Met, u64), String> {
+    catch_unwind(AssertUnwindSafe(|| run(seed))).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        format!("seed {seed}: {}", text.unwrap_or_default())
+    })
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn a_node_keeps_what_it_acknowledged_through_crashes() {
+    if let Some(seed) = number("SISYPHUSDB_SEED") {
+        run(seed);
+        return;
+    }
+    let mut met = Met::default();
+    for seed in 0..number("SISYPHUSDB_SEEDS").unwrap_or(SEEDS) {
+        match run_reported(seed) {
+            Ok((one, _)) => met.add(one),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    let floors = [
+        (met.crashes, "crashes"),
+        (met.acknowledged, "acknowledged writes"),
+        (met.refusals, "refused proposals"),
+        (met.loads, "cold reads"),
+        (met.flushes, "flushes"),
+        (met.compactions, "compactions"),
+        (met.expired, "expired keys"),
+        (met.swaps, "swaps of the shared counter"),
+    ];
+    for (count, what) in floors {
+        assert!(count >= 100, "only {count} {what} in {SEEDS} seeds: {met:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 1_000..1_005 {
+        assert_eq!(run(seed).1, run(seed).1, "seed {seed}");
+    }
+}
+
+/// Asserts that one of the first `seeds` seeds fails while `bug` is switched on.
+fn assert_caught(bug: Bug, seeds: u64) {
+    let caught = bugs::with(bug, || (0..seeds).any(|seed| run_reported(seed).is_err()));
+    assert!(caught, "{bug:?} was not noticed in {seeds} seeds");
+}
+
+#[test]
+fn an_answer_before_its_entry_is_applied_is_noticed() {
+    assert_caught(Bug::ReleaseAtProposal, 100);
+}
+
+#[test]
+fn an_acknowledgement_before_the_sync_is_noticed() {
+    assert_caught(Bug::AcknowledgeBeforeSync, 100);
+}
+
+#[test]
+fn a_proposal_on_top_of_a_refused_one_is_noticed() {
+    assert_caught(Bug::ChainUnchecked, 100);
+}
+
+#[test]
+fn a_watch_that_is_not_marked_is_noticed() {
+    assert_caught(Bug::WatchIgnored, 100);
+}
+
+#[test]
+fn a_flush_that_records_too_high_an_index_is_noticed() {
+    assert_caught(Bug::FlushIndexTooHigh, 100);
+}
+
+#[test]
+fn a_row_that_is_older_than_it_says_is_noticed() {
+    assert_caught(Bug::RowCacheStale, 300);
+}

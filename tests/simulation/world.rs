@@ -1,0 +1,332 @@
+//! One node on a simulated disk, stepped in one thread: which inbox is served next, when a job completes and where the
+//! machine dies is drawn from a seed.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use sisyphusdb::{
+    disk::{Disk, SimDisk},
+    driver::{Core, Fatal, Scratch, Setup, Task, recover},
+    executor::{Clock, Executor, Input, Item, Limits, Message, Next, Now, Recipient, Tuning},
+    keyspace, log, lsm, raft,
+};
+
+use super::client::{Client, Mailbox, bulk, call};
+
+/// Time that only the simulation moves.
+#[derive(Default)]
+pub(super) struct SimClock {
+    us: AtomicU64,
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Now {
+        let us = self.us.load(Ordering::Relaxed);
+        Now { boot_us: us, wall_ms: 1_700_000_000_000 + us / 1000 }
+    }
+
+    fn boot_ns(&self) -> u64 {
+        self.us.load(Ordering::Relaxed) * 1000
+    }
+}
+
+/// What a run met, so that a batch of runs can show that it met everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Met {
+    pub(super) crashes: u64,
+    pub(super) acknowledged: u64,
+    pub(super) refusals: u64,
+    pub(super) loads: u64,
+    pub(super) flushes: u64,
+    pub(super) compactions: u64,
+    pub(super) expired: u64,
+    pub(super) swaps: u64,
+}
+
+impl Met {
+    pub(super) fn add(&mut self, other: Self) {
+        self.crashes += other.crashes;
+        self.acknowledged += other.acknowledged;
+        self.refusals += other.refusals;
+        self.loads += other.loads;
+        self.flushes += other.flushes;
+        self.compactions += other.compactions;
+        self.expired += other.expired;
+        self.swaps += other.swaps;
+    }
+}
+
+/// A node that is up.
+struct Up {
+    core: Core,
+    jobs: Vec<Task>,
+    /// What the executor said after its last turn.
+    next: Next,
+}
+
+/// The machine, its node when it is up, and its clients.
+pub(super) struct World {
+    pub(super) disk: SimDisk,
+    clock: SimClock,
+    rng: fastrand::Rng,
+    up: Option<Up>,
+    clients: Vec<Client>,
+    scratch: Scratch,
+    pub(super) met: Met,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let disk = SimDisk::new(rng.u64(..));
+        Self {
+            disk,
+            clock: SimClock::default(),
+            up: None,
+            clients: (1..=4).map(Client::new).collect(),
+            scratch: Scratch::default(),
+            met: Met::default(),
+            rng,
+        }
+    }
+
+    fn setup(&mut self) -> Setup {
+        let cache = Arc::new(lsm::Cache::new(self.rng.u64(4_000..200_000)));
+        let memtable_bytes = self.rng.usize(8_000..60_000);
+        let defaults = lsm::Options::new(keyspace::FAMILIES, cache, memtable_bytes);
+        let levels = lsm::Levels { base_bytes: 20_000, fan_out: 3, table_bytes: 6_000, ..defaults.levels };
+        Setup {
+            node_id: 1,
+            seed: self.rng.u64(..),
+            tree: lsm::Options { graves: Some(keyspace::DEAD), levels, ..defaults },
+            log: log::Options { segment_bytes: 64 * self.rng.u64(64..512), spares: 2 },
+            limits: Limits {
+                in_flight_bytes_max: 20_000,
+                entry_bytes_max: 10_000,
+                backlog_bytes_max: 1 << 20,
+            },
+            tuning: Tuning { limits: keyspace::Limits::default(), slow_ns: u64::MAX },
+            uncommitted_bytes_max: self.rng.usize(500..4_000),
+        }
+    }
+
+    /// Starts the node and checks everything that was promised. A machine that dies meanwhile is started again.
+    pub(super) fn start(&mut self) {
+        loop {
+            self.disk.set_cold_percent(self.rng.u8(..60));
+            let setup = self.setup();
+            let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+            match recover(&disk, setup, &self.clock) {
+                Ok(core) => {
+                    self.up = Some(Up { core, jobs: Vec::new(), next: Next::Idle });
+                    let up = self.up.as_ref().unwrap();
+                    up.core.step_raft([raft::Input::Campaign], &mut Vec::new());
+                    if self.check() {
+                        return;
+                    }
+                }
+                Err(error) => assert!(self.disk.is_stopped(), "the node does not start: {error}"),
+            }
+            self.crash();
+        }
+    }
+
+    /// Lets the machine die now, or where it was told to.
+    pub(super) fn crash(&mut self) {
+        self.met.crashes += 1;
+        if let Some(up) = self.up.take() {
+            self.count(&up);
+        }
+        self.disk.crash();
+        self.scratch = Scratch::default();
+        for client in &mut self.clients {
+            client.forget();
+        }
+    }
+
+    fn count(&mut self, up: &Up) {
+        let gauges = up.core.gauges();
+        let stats = up.core.store().published().view.stats();
+        self.met.refusals += gauges.refused;
+        self.met.expired += gauges.expired;
+        self.met.flushes += stats.flushes;
+        self.met.compactions += stats.compactions + stats.moves;
+    }
+
+    /// Runs `steps` steps, or until the machine dies, which it does at the change `dies_at` of the disk.
+    pub(super) fn run(&mut self, steps: u32, dies_at: Option<u64>) {
+        if let Some(change) = dies_at {
+            self.disk.stop_at(change);
+        }
+        for _ in 0..steps {
+            if self.step().is_err() {
+                assert!(self.disk.is_stopped(), "the node ended although its disk was well");
+                break;
+            }
+        }
+        self.crash();
+        self.start();
+    }
+
+    fn step(&mut self) -> Result<(), Fatal> {
+        match self.rng.u8(..10) {
+            0 | 1 => self.client_step(),
+            2..=4 => return self.executor_step(),
+            5 | 6 => return self.log_step(),
+            7 => return self.job_step(),
+            8 => {
+                let us = self.rng.u64(..3_000);
+                self.clock.us.fetch_add(us, Ordering::Relaxed);
+            }
+            _ => self.submit(Input::Wake),
+        }
+        Ok(())
+    }
+
+    fn submit(&self, input: Input) {
+        if let Some(up) = &self.up {
+            up.core.executor.push_quietly(input);
+        }
+    }
+
+    fn client_step(&mut self) {
+        let at = self.rng.usize(..self.clients.len());
+        let client = &mut self.clients[at];
+        let before = (client.acknowledged, client.swaps_done);
+        let message = client.look().or_else(|| client.next(&mut self.rng));
+        self.met.acknowledged += client.acknowledged - before.0;
+        self.met.swaps += client.swaps_done - before.1;
+        if let Some(message) = message {
+            self.submit(Input::Message(message));
+        }
+    }
+
+    fn executor_step(&mut self) -> Result<(), Fatal> {
+        let Some(up) = &mut self.up else { return Ok(()) };
+        let mut executor: Box<Executor> = up.core.executor.take_idle().expect("nobody else has it");
+        if up.next == Next::Idle {
+            match up.core.next_executor_batch(executor, &mut self.scratch) {
+                Some(taken) => executor = taken,
+                None => return Ok(()),
+            }
+        }
+        let may_block = up.next == Next::Block;
+        let mut tasks = Vec::new();
+        let next =
+            up.core.executor_turn(&mut executor, &self.clock, may_block, &mut self.scratch, &mut tasks);
+        up.core.executor.put_back(executor);
+        up.next = next?;
+        for task in tasks {
+            match task {
+                Task::Answer(recipient, answer) => recipient.deliver(answer),
+                Task::Lose(recipient, outcome) => recipient.lose(outcome),
+                Task::Ran(_) | Task::Failed(..) | Task::WakeAt(_) => {}
+                job @ (Task::Flush(_) | Task::Compact(_) | Task::Load(_) | Task::Checkpoint(..)) => {
+                    up.jobs.push(job);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn log_step(&mut self) -> Result<(), Fatal> {
+        let Some(up) = &mut self.up else { return Ok(()) };
+        let mut log = up.core.log.take_idle().expect("nobody else has it");
+        if self.rng.u8(..4) == 0 {
+            let idle = log.idle();
+            up.core.log.put_back(log);
+            idle?;
+            return Ok(());
+        }
+        if let Some(log) = up.core.log_turn(log, &self.clock, &mut self.scratch)? {
+            up.core.log.put_back(log);
+        }
+        Ok(())
+    }
+
+    fn job_step(&mut self) -> Result<(), Fatal> {
+        let Some(up) = &mut self.up else { return Ok(()) };
+        if up.jobs.is_empty() {
+            return Ok(());
+        }
+        let job = up.jobs.swap_remove(self.rng.usize(..up.jobs.len()));
+        let input = match job {
+            Task::Flush(job) => Input::Installed(job.run()?),
+            Task::Compact(job) => Input::Installed(job.run()?),
+            Task::Load(load) => {
+                self.met.loads += 1;
+                load.run()?
+            }
+            Task::Checkpoint(..)
+            | Task::Answer(..)
+            | Task::Lose(..)
+            | Task::Ran(_)
+            | Task::Failed(..)
+            | Task::WakeAt(_) => unreachable!("no job"),
+        };
+        up.core.executor.push_quietly(input);
+        Ok(())
+    }
+
+    /// Asks the node for one string and steps it until it has answered; `None` when the machine died meanwhile.
+    fn ask(&mut self, words: &[&str]) -> Option<Option<String>> {
+        let mailbox = Mailbox::new(1_000);
+        let recipient: Arc<dyn Recipient> = Arc::<Mailbox>::clone(&mailbox);
+        let items: VecDeque<Item> = VecDeque::from([call(words)]);
+        self.submit(Input::Message(Message::new(recipient, items)));
+        for _ in 0..100_000 {
+            let done = self.executor_step().and_then(|()| self.log_step()).and_then(|()| self.job_step());
+            if done.is_err() {
+                assert!(self.disk.is_stopped(), "the node ended although its disk was well");
+                return None;
+            }
+            if let Some(reply) = mailbox.take() {
+                return Some(bulk(&reply));
+            }
+        }
+        panic!("the node does not answer {words:?}");
+    }
+
+    fn ask_number(&mut self, words: &[&str]) -> Option<u64> {
+        let answer = self.ask(words)?;
+        Some(answer.map_or(0, |text| text.parse().unwrap()))
+    }
+
+    /// Every acknowledged write is there, nothing that was not asked for, and transactions are whole. `false` when the
+    /// machine died before everything could be looked at.
+    fn check(&mut self) -> bool {
+        let Some(sequence) = self.ask_number(&["GET", "sequence"]) else { return false };
+        let mut sum = 0;
+        for at in 0..self.clients.len() {
+            let id = at + 1;
+            let Some(n) = self.ask_number(&["GET", &format!("string:{id}")]) else { return false };
+            let Some(in_hash) = self.ask_number(&["HGET", &format!("hash:{id}"), "n"]) else { return false };
+            let client = &mut self.clients[at];
+            assert!(
+                client.acknowledged <= n,
+                "client {id}: {} was acknowledged, {n} is there",
+                client.acknowledged
+            );
+            assert!(n <= client.submitted, "client {id}: {n} is there and was never asked for");
+            assert!(n == in_hash, "client {id}: a transaction was torn: {n} and {in_hash}");
+            client.acknowledged = n;
+            client.submitted = n;
+            sum += n;
+        }
+        assert!(sum == sequence, "{sum} transactions are there, and {sequence} were counted");
+        let Some(shared) = self.ask_number(&["GET", "shared"]) else { return false };
+        let done: u64 = self.clients.iter().map(|client| client.swaps_done).sum();
+        let unknown: u64 = self.clients.iter().map(|client| client.swaps_unknown).sum();
+        assert!(
+            done <= shared,
+            "{done} swaps were acknowledged, the counter is {shared}: an update was lost"
+        );
+        assert!(shared <= done + unknown, "the counter is {shared}, with at most {done} + {unknown} swaps");
+        true
+    }
+}
