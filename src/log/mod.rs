@@ -68,7 +68,7 @@
 //!   where it ends. A segment is cut only when the head of the next is durable, and segments are cut in order.
 //! - **Tail.** Every record states how far the log was durable when it was written; when idle, a mark does. At a start, let
 //!   X be the first bad record. If X lies before the stated end of a segment that is not the newest one with a head, or if
-//!   a good record of the same segment says `durable_to` > X, synced data was damaged: [`Error::Corrupt`]. Otherwise X is
+//!   a good record of the same segment says `durable_to` > X, or if X was begun and so was the next segment, synced data was damaged: [`Error::Corrupt`]. Otherwise X is
 //!   the torn end of what was never acknowledged, and everything from X on is dropped, good or not.
 //! - **Start.** The newest segment is synced, forgotten by the page cache and read again, then closed for ever: a new
 //!   segment with a new epoch, and {term, vote} at its head, is durable before [`Log::open`] returns.

@@ -66,8 +66,8 @@ pub(super) fn recover(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Resul
     // In a vector: the newest last.
     segments.sort_by_key(|segment| segment.number);
     let headless = split_headless(&mut segments)?;
-    let (contents, recovered, next_number, end) = Replay::run(segments, dir)?;
-    for segment in headless {
+    let (contents, recovered, next_number, end) = Replay::run(segments, dir, headless.begun)?;
+    for segment in headless.segments {
         let len = segment.file.len().map_err(failed("measure", &segment.path))?;
         if len == options.segment_bytes {
             spares.recycle_path(&segment.path)?;
@@ -87,9 +87,16 @@ fn make_directory(disk: &dyn Disk, dir: &str) -> Result<()> {
     disk.sync_dir(dir).map_err(failed("sync", dir))
 }
 
-/// Takes the newest segments off, as long as they have no head: they were prepared, or begun and never acknowledged.
-fn split_headless(segments: &mut Vec<Segment>) -> Result<Vec<Segment>> {
-    let mut headless = Vec::new();
+/// The segments after the newest one with a head: they were prepared, or begun and never acknowledged.
+struct Headless {
+    segments: Vec<Segment>,
+    /// A record was written into one: the segment before them was durable to its end.
+    begun: bool,
+}
+
+/// Takes the headless segments off the end.
+fn split_headless(segments: &mut Vec<Segment>) -> Result<Headless> {
+    let mut headless = Headless { segments: Vec::new(), begun: false };
     while let Some(newest) = segments.last() {
         // Here an earlier process may have failed to sync: see `File::refresh`.
         newest.file.sync().map_err(failed("sync", &newest.path))?;
@@ -98,14 +105,16 @@ fn split_headless(segments: &mut Vec<Segment>) -> Result<Vec<Segment>> {
         if scanner.head()?.is_some() {
             return Ok(headless);
         }
-        if let Some(witness) = scanner.rest(0)?.witness {
+        let rest = scanner.rest(0)?;
+        if let Some(witness) = rest.witness {
             let what = format!("no head, but the record at {witness} says that it was synced");
             return corrupt(&newest.path, 0, what);
         }
-        headless.extend(segments.pop());
+        headless.begun |= rest.records > 0;
+        headless.segments.extend(segments.pop());
     }
     // The first segment of all is durable before the second has a name.
-    match headless.first() {
+    match headless.segments.first() {
         Some(newest) if newest.number > 1 => corrupt(&newest.path, 0, "no segment has a head"),
         _ => Ok(headless),
     }
@@ -117,12 +126,18 @@ struct Replay {
     hard_state: HardState,
     /// Where the segment that was read last ends.
     end: u64,
+    /// A segment after the newest one with a head was begun.
+    next_begun: bool,
 }
 
 impl Replay {
-    fn run(segments: Vec<Segment>, dir: &str) -> Result<(Contents, Recovered, u64, u64)> {
-        let mut replay =
-            Self { contents: Contents::new(Position::default()), hard_state: HardState::default(), end: 0 };
+    fn run(segments: Vec<Segment>, dir: &str, next_begun: bool) -> Result<(Contents, Recovered, u64, u64)> {
+        let mut replay = Self {
+            contents: Contents::new(Position::default()),
+            hard_state: HardState::default(),
+            end: 0,
+            next_begun,
+        };
         let mut torn = None;
         let heads = read_heads(&segments, dir)?;
         let next_number = segments.last().map_or(1, |newest| newest.number + 1);
@@ -196,11 +211,15 @@ impl Replay {
             let what = format!("a bad record, and the record at {witness} says that it was synced");
             return corrupt(&segment.path, self.end, what);
         }
+        let torn = begun || rest.records > 0;
+        if torn && self.next_begun {
+            return corrupt(&segment.path, self.end, "a bad record, and the next segment was begun");
+        }
         if bugs::on(Bug::LogHoleSkipped) {
             self.skip_hole(scanner, segment)?;
         }
-        let torn = Torn { file: segment.path.clone(), offset: self.end, records: rest.records };
-        Ok(if begun || rest.records > 0 { Some(torn) } else { None })
+        let (file, offset, records) = (segment.path.clone(), self.end, rest.records);
+        Ok(torn.then_some(Torn { file, offset, records }))
     }
 
     /// The planted bug: takes the good records after a bad one.

@@ -157,6 +157,8 @@ impl Log {
 
     /// Does a short piece of what can be done while nobody waits for the log: says how far it is durable, prepares the
     /// next segment. Returns false if there is nothing to do.
+    ///
+    /// A piece takes about as long as a sync; a log that is only idle between two groups is better left alone.
     pub fn idle(&mut self) -> Result<bool> {
         self.guard(|log| {
             let is_durable = log.durable == log.end;

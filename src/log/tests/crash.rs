@@ -1,10 +1,13 @@
 //! Crashes at any operation of the disk: what was acknowledged is there, what was dropped stays away.
 
+use std::io::ErrorKind;
+
 use fastrand::Rng;
 
 use super::model::{Model, open};
 use crate::bugs::{self, Bug};
 use crate::disk::SimDisk;
+use crate::disk::sim::{Action, Fault};
 use crate::log::{Error, Log, Result};
 
 /// How often the machine starts in a run.
@@ -16,6 +19,8 @@ struct Run {
     rng: Rng,
     /// The states after each operation that may have reached the disk; the first is acknowledged.
     states: Vec<Model>,
+    /// A failure may come.
+    fault: bool,
     /// The largest index that a cut was asked for.
     cut: u64,
 }
@@ -23,7 +28,13 @@ struct Run {
 impl Run {
     /// Returns what is wrong, if anything is.
     fn new(seed: u64) -> Self {
-        Self { disk: SimDisk::new(seed), rng: Rng::with_seed(!seed), states: vec![Model::default()], cut: 0 }
+        Self {
+            disk: SimDisk::new(seed),
+            rng: Rng::with_seed(!seed),
+            states: vec![Model::default()],
+            fault: false,
+            cut: 0,
+        }
     }
 
     fn run(&mut self) -> std::result::Result<(), String> {
@@ -32,12 +43,15 @@ impl Run {
             if self.rng.u8(..8) > 0 {
                 self.disk.stop_at(self.disk.changes() + self.rng.u64(..120));
             }
+            if self.rng.u8(..4) == 0 {
+                self.order_fault();
+            }
             let epoch = self.rng.u64(..);
             let opened = open(&self.disk, epoch);
             let (mut log, recovered) = match opened {
                 Ok(opened) => opened,
-                Err(Error::Io { .. }) if self.disk.is_stopped() => {
-                    self.disk.crash();
+                Err(Error::Io { .. }) if self.fault || self.disk.is_stopped() => {
+                    self.end_life();
                     continue;
                 }
                 Err(error) => return Err(format!("life {life}: {error}")),
@@ -51,14 +65,32 @@ impl Run {
             };
             self.states = vec![found.clone()];
             match self.use_log(&mut log) {
-                Err(Error::Io { .. }) if self.disk.is_stopped() => self.disk.crash(),
+                Err(Error::Io { .. }) if self.fault || self.disk.is_stopped() => self.end_life(),
                 Err(error) => return Err(format!("life {life}: {error}")),
-                Ok(()) if self.rng.bool() => self.disk.crash(),
-                // The process ends and the machine does not.
-                Ok(()) => {}
+                Ok(()) => self.end_life(),
             }
         }
         Ok(())
+    }
+
+    /// The process ends, and the machine too, or it does not.
+    fn end_life(&mut self) {
+        if self.disk.is_stopped() || self.rng.bool() {
+            self.disk.crash();
+            self.fault = false;
+        }
+    }
+
+    /// One operation of the disk will fail, and the machine lives.
+    fn order_fault(&mut self) {
+        self.fault = true;
+        let actions = [Action::Write, Action::Sync, Action::Sync, Action::Rename, Action::SyncDir];
+        self.disk.fail(Fault {
+            action: self.rng.choice(actions).expect("there are some"),
+            path_part: String::new(),
+            nth: self.rng.u64(1..30),
+            error: ErrorKind::Other,
+        });
     }
 
     fn use_log(&mut self, log: &mut Log) -> Result<()> {

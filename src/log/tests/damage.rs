@@ -9,6 +9,7 @@ use crate::log::segment::FileName;
 use crate::log::{Error, HardState, Operation, Position, record};
 
 /// A log at rest: its files, and what its records are.
+#[derive(Clone)]
 struct Case {
     files: Vec<(String, Vec<u8>)>,
     /// The records of all segments in order.
@@ -18,6 +19,7 @@ struct Case {
 }
 
 /// Where a record is.
+#[derive(Clone)]
 struct Place {
     file: usize,
     start: u64,
@@ -191,6 +193,19 @@ fn a_wrong_bit_anywhere_gives_the_same_log_a_prefix_or_is_refused() {
             }
         }
     }
+}
+
+#[test]
+fn a_segment_before_one_that_was_begun_was_whole() {
+    let case = Case::new(&groups(), false);
+    let newest = case.newest();
+    let last = case.records.iter().rposition(|place| place.file + 1 == newest).unwrap();
+    let mut bytes = case.files[newest - 1].1.clone();
+    bytes[usize::try_from(case.records[last].start).unwrap() + 20] ^= 1;
+    let mut next = case.clone();
+    next.files[newest].1[20] ^= 1;
+    assert_eq!(next.open_changed(newest - 1, &bytes), None);
+    assert_eq!(next.open_changed(newest, &next.files[newest].1), Some(case.records[last].operations + 1));
 }
 
 #[test]
