@@ -1,5 +1,6 @@
 //! Micro-benchmarks, one module per question.
 
+mod log;
 mod resp;
 
 fn main() {
