@@ -7,12 +7,13 @@
 
 mod gates;
 mod services;
+mod tally;
 mod transaction;
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
-use self::gates::GATES;
 pub use self::services::{Node, Saves, Services};
+use self::{gates::GATES, tally::Tally};
 use crate::{
     command::{self, Command, Handler, ReadHandler},
     executor::{Call, Item, Now, Published, Watch},
@@ -66,6 +67,7 @@ pub struct Batch<'a> {
     pub items: VecDeque<Item>,
     /// What ends the batch.
     pub tail: Option<Tail>,
+    tally: Tally,
     /// The view that all reads of the batch share, and when it was taken.
     published: Option<(Arc<Published>, Now)>,
 }
@@ -79,6 +81,7 @@ impl<'a> Batch<'a> {
             replies: Outbox::new(),
             items: VecDeque::new(),
             tail: None,
+            tally: Tally::start(services),
             published: None,
         }
     }
@@ -103,6 +106,7 @@ impl<'a> Batch<'a> {
                 queue.refused = true;
             }
             self.reply(|writer| writer.error(&refusal));
+            self.tally.rejected(Some(command), refusal);
             return ControlFlow::Continue(());
         }
         if session.queue.is_some() && !transaction::acts_at_once(command) {
@@ -119,7 +123,8 @@ impl<'a> Batch<'a> {
                 let session = &mut self.conversation.session;
                 let mut writer = ReplyWriter::new(&mut reply, session.protocol);
                 let result = run(session, &args, &mut writer);
-                self.finish_session_command(reply, result);
+                self.tally.ran(command, &args, (0, 0));
+                self.finish_session_command(command, reply, result);
                 if self.conversation.session.closing {
                     return ControlFlow::Break(None);
                 }
@@ -143,11 +148,18 @@ impl<'a> Batch<'a> {
         ControlFlow::Continue(())
     }
 
-    fn finish_session_command(&mut self, mut reply: Outbox, result: Result<(), Failure>) {
+    fn finish_session_command(
+        &mut self,
+        command: &'static Command,
+        mut reply: Outbox,
+        result: Result<(), Failure>,
+    ) {
         let session = &mut self.conversation.session;
         if let Err(failure) = result {
+            let error = failure.to_string();
             reply.clear();
-            ReplyWriter::new(&mut reply, session.protocol).error(failure.to_string());
+            ReplyWriter::new(&mut reply, session.protocol).error(&error);
+            self.tally.failed(command, error);
         }
         if session.watched == 0 {
             self.conversation.watch = None;
@@ -170,16 +182,21 @@ impl<'a> Batch<'a> {
         let mark = writer.mark();
         let result =
             if command.long(&args) { Err(Failure::Stop(Stop::Long)) } else { run(&view, &args, &mut writer) };
+        let lookups = view.lookups();
         drop(view);
         match result {
             Ok(()) => {
+                self.tally.ran(command, &args, lookups);
                 if !self.conversation.session.keeps_reply() {
                     ReplyWriter::new(&mut self.replies, self.conversation.session.protocol).truncate(mark);
                 }
             }
             Err(Failure::Client(error)) => {
+                let error = error.to_string();
                 writer.truncate(mark);
-                writer.error(error.to_string());
+                writer.error(&error);
+                self.tally.ran(command, &args, lookups);
+                self.tally.failed(command, error);
                 if !self.conversation.session.keeps_reply() {
                     ReplyWriter::new(&mut self.replies, self.conversation.session.protocol).truncate(mark);
                 }
@@ -237,6 +254,8 @@ impl<'a> Batch<'a> {
         if let Some(queue) = &mut session.queue {
             queue.refused = true;
         }
+        self.tally.rejected(None, error.to_owned());
+        let session = &self.conversation.session;
         let may_know = session.authenticated() || command::find(&args[0]).is_none();
         if may_know {
             self.reply(|writer| writer.error(error));
@@ -273,6 +292,7 @@ impl<'a> Batch<'a> {
 
     /// The batch in parts: what is sent at once, what the executor gets, and what is left to do after that.
     pub fn finish(self) -> (Outbox, VecDeque<Item>, Option<Tail>) {
+        self.tally.finish(self.services, &self.conversation.session);
         (self.replies, self.items, self.tail)
     }
 
@@ -306,9 +326,14 @@ pub fn run_cold_reads(
     {
         let Handler::Read(run) = call.command.handler else { unreachable!("only reads are cold reads") };
         let view = published.view(Access::Disk, call.db, services.shard.now(), fastrand::u64(..));
+        let started = std::time::Instant::now();
         let mut writer = ReplyWriter::new(&mut replies, call.protocol);
         let mark = writer.mark();
-        match run(&view, &call.args, &mut writer) {
+        let result = run(&view, &call.args, &mut writer);
+        services
+            .stats
+            .local(|local| tally::count_one(local, call, started.elapsed(), view.lookups(), &result));
+        match result {
             Ok(()) => {}
             Err(Failure::Client(error)) => {
                 writer.truncate(mark);

@@ -20,6 +20,9 @@ use crate::{
 /// Bytes of replies that a client has not taken, above which nothing more is done for it.
 const UNSENT_MAX: usize = 1024 * 1024;
 
+/// How often a client is looked at that does not take its replies.
+const UNSENT_CHECK: Duration = Duration::from_secs(1);
+
 /// What a connection's task keeps between batches.
 pub(super) struct Connection {
     services: Arc<Services>,
@@ -204,9 +207,15 @@ impl Connection {
                 }
             }
             () = self.client.writable(), if unsent => {}
+            () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(),
             read = self.reader.read_buf(&mut self.buffer), if may_read => self.has_read(read)?,
         }
         Ok(())
+    }
+
+    /// A client that takes too long to read its replies is closed.
+    fn check_unsent(&self) {
+        self.client.check_soft_limit(self.services.shard.now().boot_us / 1000);
     }
 
     fn has_read(&mut self, read: std::io::Result<usize>) -> Result<(), Close> {
@@ -244,6 +253,7 @@ impl Connection {
                     }
                 }
                 () = self.client.writable(), if unsent => {}
+                () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(),
                 () = idle(timeout) => return Err(Close::AtOnce),
             }
         }

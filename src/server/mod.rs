@@ -9,10 +9,14 @@ mod local;
 mod node;
 mod open;
 mod status;
+mod watch;
 
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch::{Receiver, Sender, channel},
+    task::JoinSet,
+};
 
 pub use self::{
     identity::{Identity, IdentityError},
@@ -59,7 +63,7 @@ pub struct Server {
     resp_addresses: Vec<SocketAddr>,
     http_addresses: Vec<SocketAddr>,
     tasks: JoinSet<()>,
-    stopping: watch::Sender<bool>,
+    stopping: Sender<bool>,
     /// Held as long as the node lives.
     _lock: Box<dyn Any + Send + Sync>,
 }
@@ -81,7 +85,7 @@ impl Server {
         let identity = opened.identity;
         let node = Node::new(identity.node_id, identity.cluster_id);
         let services = Arc::new(Services::new(shard, config, stats, opened.disk, node));
-        let (stopping, stopped) = watch::channel(false);
+        let (stopping, stopped) = channel(false);
         let mut server = Self {
             services,
             resp_addresses: Vec::new(),
@@ -93,10 +97,11 @@ impl Server {
         server.listen(&stopped).await?;
         server.services.node.set_addresses(server.resp_addresses.clone(), server.http_addresses.clone());
         server.follow_directives();
+        server.tasks.spawn(self::watch::run(Arc::clone(&server.services), stopped.clone()));
         Ok(server)
     }
 
-    async fn listen(&mut self, stopped: &watch::Receiver<bool>) -> Result<(), StartError> {
+    async fn listen(&mut self, stopped: &Receiver<bool>) -> Result<(), StartError> {
         let config = Arc::clone(&self.services.config);
         for port in [config.port, config.proxy_port].into_iter().flatten() {
             for listener in listener::bind(&config, port)? {

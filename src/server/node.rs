@@ -43,6 +43,14 @@ pub(super) async fn run(
         Ok(Some(ask)) => carry_out(services, session, ask).await.err(),
         Err(failure) => Some(failure.to_string()),
     };
+    let took = started.elapsed().unwrap_or_default();
+    services.stats.local(|local| {
+        local.command(usize::from(command.id), 1, took);
+        if let Some(error) = &refusal {
+            local.command_failed(usize::from(command.id));
+            local.error(error);
+        }
+    });
     if let Some(refusal) = refusal {
         reply.clear();
         ReplyWriter::new(&mut reply, protocol).error(refusal);

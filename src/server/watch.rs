@@ -1,0 +1,40 @@
+//! What is looked at once a second: rates, and whether the disk has room.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::status::status;
+use crate::{dispatch::Services, executor::Input};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Free bytes below which only deletes are accepted, so that the log and compaction can go on.
+const FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;
+
+/// Looks once a second, until `stopped`.
+pub(super) async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    let mut was_full = false;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // Without a sender the server is gone, which is as good.
+            _ = stopped.changed() => return,
+        }
+        let memory_bytes = status(&services).memory_used_bytes();
+        services.stats.sample(services.node.started.elapsed(), memory_bytes);
+        match services.disk.free_bytes() {
+            Ok(free) => {
+                // Twice as much must be free before writes go on, so that it does not change at every write.
+                let full = if was_full { free < 2 * FREE_BYTES_MIN } else { free < FREE_BYTES_MIN };
+                if full != was_full {
+                    tracing::warn!(free, full, "the room on the disk has changed");
+                    services.shard.submit(Input::DiskFull(full));
+                    was_full = full;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot ask how much room the disk has"),
+        }
+    }
+}
