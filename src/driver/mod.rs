@@ -291,8 +291,7 @@ impl Shard {
             }),
             Task::Checkpoint(job, done) => self.pool.run(move || {
                 job.run()?;
-                // Whoever asked may be gone.
-                drop(done.send(()));
+                tell(done);
                 Ok(())
             }),
             Task::WakeAt(ms) => {
@@ -336,7 +335,7 @@ impl Shard {
             thread::sleep(duration);
             shard.core.executor.put_back(executor);
             shard.spawn_turn();
-            drop(done.send(()));
+            tell(done);
             Ok(())
         });
         drop(over.await);
@@ -345,6 +344,13 @@ impl Shard {
     /// Ends the log's thread. Whoever calls this has seen to it that nothing is in flight.
     pub fn stop(&self) {
         self.log_waker.stop();
+    }
+}
+
+/// Tells that something is done, if whoever asked for it still wants to know.
+fn tell(done: oneshot::Sender<()>) {
+    if done.send(()).is_err() {
+        tracing::debug!("nobody waits any more for what has been done");
     }
 }
 

@@ -97,7 +97,7 @@ impl Server {
         server.listen(&stopped).await?;
         server.services.node.set_addresses(server.resp_addresses.clone(), server.http_addresses.clone());
         server.follow_directives();
-        server.tasks.spawn(self::watch::run(Arc::clone(&server.services), stopped.clone()));
+        server.tasks.spawn(watch::run(Arc::clone(&server.services), stopped.clone()));
         Ok(server)
     }
 
