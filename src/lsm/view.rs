@@ -120,7 +120,9 @@ impl View {
     /// Returns a cursor over all keys in byte order. It stands nowhere until it is sought.
     pub fn cursor(&self, access: Access) -> Cursor {
         let sources = &*self.sources;
+        // What an empty memtable gets later, this view does not see.
         let memtables = std::iter::once(&sources.active).chain(&sources.sealed);
+        let memtables = memtables.filter(|memtable| memtable.used_bytes() > 0);
         let memtables = memtables.map(|memtable| Source::Memtable(memtable.cursor(self.index)));
         let runs = sources.version.runs().filter(|(_, run)| !run.tables().is_empty());
         let runs = runs.map(|(_, run)| Source::Run(RunIter::new(run.clone(), access, SCAN_FILLS_MAX)));

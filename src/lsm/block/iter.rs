@@ -87,7 +87,7 @@ impl BlockIter {
 
     /// Goes to the first record whose key is ≥ `key`.
     pub(in crate::lsm) fn seek(&mut self, key: &[u8]) -> Result<(), Malformed> {
-        self.restart_at(self.block.restart_before(key, true)?)?;
+        self.restart_at(self.block.as_ref().restart_before(key, true)?)?;
         self.step()?;
         while self.valid && *self.key < *key {
             self.step()?;
@@ -97,7 +97,7 @@ impl BlockIter {
 
     /// Goes to the last record whose key is < `key`.
     pub(in crate::lsm) fn seek_before(&mut self, key: &[u8]) -> Result<(), Malformed> {
-        self.restart_at(self.block.restart_before(key, false)?)?;
+        self.restart_at(self.block.as_ref().restart_before(key, false)?)?;
         self.step()?;
         while self.valid && *self.key < *key {
             self.push_back();
@@ -137,7 +137,7 @@ impl BlockIter {
             self.valid = false;
             return Ok(());
         }
-        let record = self.block.record(at)?;
+        let record = self.block.as_ref().record(at)?;
         if record.shared > self.key.len() {
             self.valid = false;
             return Err(Malformed("a key shares more bytes than the one before has"));
@@ -153,7 +153,7 @@ impl BlockIter {
         self.valid = false;
         self.forget();
         self.key.clear();
-        let next = self.block.restart(number);
+        let next = self.block.as_ref().restart(number);
         if number == 0 && next != 0 {
             return Err(Malformed("the first restart point is not the first record"));
         }
@@ -166,7 +166,7 @@ impl BlockIter {
         let (mut low, mut high) = (0, self.block.restarts);
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            if self.block.restart(middle) < end { low = middle } else { high = middle }
+            if self.block.as_ref().restart(middle) < end { low = middle } else { high = middle }
         }
         self.restart_at(low)?;
         while self.record.next < end {

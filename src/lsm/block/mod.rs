@@ -20,7 +20,7 @@
 //! | compression | 1 | 0 none; 1 LZ4, preceded by 4 bytes with the length of the contents |
 //! | checksum | 8 | XXH3-64 of all before, seeded with the table's id and the block's offset: a block that was read from, or written to, the wrong place does not check |
 //!
-//! Filters and properties are not records but have the same trailer.
+//! Properties, and the filters beside the indexes, are not records but have the same trailer.
 
 mod builder;
 mod iter;
@@ -142,10 +142,18 @@ fn decompress(body: &[u8]) -> Result<Bytes, Malformed> {
     }
 }
 
-/// The contents of a block, to be searched.
+/// The contents of a block, kept.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     bytes: Bytes,
+    restarts_at: usize,
+    restarts: usize,
+}
+
+/// The contents of a block, to be searched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlockRef<'a> {
+    bytes: &'a [u8],
     restarts_at: usize,
     restarts: usize,
 }
@@ -171,8 +179,23 @@ pub(super) struct Hit {
 }
 
 impl Block {
-    /// Takes contents that were unsealed. Only the frame is looked at: records are checked when they are read.
+    /// Takes contents that were unsealed; see [`BlockRef::new`].
     pub(super) fn new(bytes: Bytes) -> Result<Block, Malformed> {
+        let BlockRef { restarts_at, restarts, .. } = BlockRef::new(&bytes)?;
+        Ok(Block { bytes, restarts_at, restarts })
+    }
+
+    /// Lends the contents to be searched.
+    #[inline]
+    pub(super) fn as_ref(&self) -> BlockRef<'_> {
+        BlockRef { bytes: &self.bytes, restarts_at: self.restarts_at, restarts: self.restarts }
+    }
+}
+
+impl<'a> BlockRef<'a> {
+    /// Takes contents that were unsealed. Only the frame is looked at: records are checked when they are read.
+    #[inline]
+    pub(super) fn new(bytes: &'a [u8]) -> Result<BlockRef<'a>, Malformed> {
         let bad = Malformed("the restart points of a block do not fit into it");
         let (rest, count) = bytes.split_last_chunk::<4>().ok_or(bad)?;
         let restarts = u32::from_le_bytes(*count) as usize;
@@ -180,14 +203,10 @@ impl Block {
         if restarts == 0 {
             return Err(bad);
         }
-        Ok(Block { bytes, restarts_at, restarts })
+        Ok(BlockRef { bytes, restarts_at, restarts })
     }
 
-    /// Returns the contents.
-    pub(super) fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
+    #[inline]
     fn restart(&self, number: usize) -> usize {
         let at = self.restarts_at + 4 * number;
         let bytes: [u8; 4] = self.bytes[at..at + 4].try_into().expect("four bytes");
@@ -197,11 +216,12 @@ impl Block {
     /// Reads the record at `at`.
     #[inline]
     fn record(&self, at: usize) -> Result<Record, Malformed> {
-        let records = self.bytes.get(..self.restarts_at).unwrap_or_default();
-        read_record(records, at).ok_or(Malformed("a record does not fit into its block"))
+        read_record(&self.bytes[..self.restarts_at], at)
+            .ok_or(Malformed("a record does not fit into its block"))
     }
 
     /// Returns the last restart point whose key is ≤ `key` (`inclusive`) or < `key`, or the first restart point.
+    #[inline]
     fn restart_before(&self, key: &[u8], inclusive: bool) -> Result<usize, Malformed> {
         let (mut low, mut high) = (0, self.restarts);
         while high - low > 1 {
@@ -253,7 +273,7 @@ impl Block {
 
     /// Returns the value of the first record whose key is ≥ `key`, in a block whose every record is a restart point; `None`
     /// if there is none. This is how an index is read.
-    pub(super) fn find_at_or_after(&self, key: &[u8]) -> Result<Option<&[u8]>, Malformed> {
+    pub(super) fn find_at_or_after(&self, key: &[u8]) -> Result<Option<&'a [u8]>, Malformed> {
         let (mut low, mut high) = (0, self.restarts);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -268,7 +288,7 @@ impl Block {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read_record(records: &[u8], at: usize) -> Option<Record> {
     let rest = records.get(at..)?;
     let (shared, key_bytes, kind, age, header_bytes);

@@ -37,14 +37,18 @@ fn every_record_is_found_and_nothing_else() {
         let model = random_model(&mut rng, size);
         let block = Block::new(contents(&model, rng.usize(1..20))).unwrap();
         for (key, (age, value)) in &model {
-            let hit = block.find(key).unwrap().unwrap_or_else(|| panic!("seed {seed}: {key:?} is missing"));
+            let hit = block
+                .as_ref()
+                .find(key)
+                .unwrap()
+                .unwrap_or_else(|| panic!("seed {seed}: {key:?} is missing"));
             assert_eq!(hit.age, *age);
-            assert_eq!(hit.value.map(|range| block.bytes()[range].to_vec()), *value);
+            assert_eq!(hit.value.map(|range| block.bytes[range].to_vec()), *value);
         }
         for _ in 0..200 {
             let probe: Vec<u8> = (0..rng.usize(..9)).map(|_| rng.u8(b'`'..b'e')).collect();
             assert_eq!(
-                block.find(&probe).unwrap().is_some(),
+                block.as_ref().find(&probe).unwrap().is_some(),
                 model.contains_key(&probe),
                 "seed {seed}: {probe:?}"
             );
@@ -106,7 +110,7 @@ fn an_index_block_answers_with_the_first_key_at_or_after() {
     for _ in 0..500 {
         let probe: Vec<u8> = (0..rng.usize(..6)).map(|_| rng.u8(..5)).collect();
         let expected = model.range(probe.clone()..).next().map(|(_, value)| &value[..]);
-        assert_eq!(block.find_at_or_after(&probe).unwrap(), expected);
+        assert_eq!(block.as_ref().find_at_or_after(&probe).unwrap(), expected);
     }
 }
 
@@ -175,8 +179,8 @@ fn arbitrary_contents_are_an_error_or_some_records() {
         }
         bytes.truncate(rng.usize(..=bytes.len()));
         let Ok(block) = Block::new(Bytes::from(bytes)) else { continue };
-        let _ = block.find(b"abc");
-        let _ = block.find_at_or_after(b"abc");
+        let _ = block.as_ref().find(b"abc");
+        let _ = block.as_ref().find_at_or_after(b"abc");
         let mut iter = BlockIter::new(block);
         let mut steps = 0;
         let mut walk = || -> Result<(), Malformed> {

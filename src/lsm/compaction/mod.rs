@@ -26,7 +26,7 @@ mod picker;
 pub(super) use graves::dead_in;
 pub use job::CompactionJob;
 pub(super) use outputs::Outputs;
-pub(super) use picker::{Plan, Reason, pending_bytes, pick};
+pub(super) use picker::{Plan, pending_bytes, pick};
 
 #[cfg(test)]
 mod tests;

@@ -105,10 +105,10 @@ struct Picker<'a, T> {
 }
 
 impl<T> Picker<'_, T> {
-    /// Returns how urgent it is to make `level` smaller; 1000 is when.
+    /// Returns how urgent it is to make `level` smaller: from 1000 on, it is larger than it should be.
     fn score(&self, level: usize) -> u64 {
         let bytes: u64 = self.version.level(level).tables().iter().map(weight).sum();
-        bytes.saturating_mul(1000) / self.targets.bytes[level].max(1)
+        bytes.saturating_sub(1).saturating_mul(1000) / self.targets.bytes[level].max(1)
     }
 
     /// Merges what overlaps in level 0 into the base level. Tables that overlap, directly or through others, go together:

@@ -47,8 +47,7 @@ impl TableIter {
 
     /// Whether the filter of the current partition, if it has one, passes a key with this hash.
     pub(in crate::lsm) fn passes_filter(&self, hash: u64) -> Result<bool> {
-        let Some(filter) = self.table.filter_of(self.partition, self.access)? else { return Ok(true) };
-        Ok(super::filter::may_hold(&filter, hash) == Some(true))
+        self.table.passes_filter(self.partition, hash)
     }
 
     /// Goes nowhere.

@@ -6,14 +6,16 @@
 //!
 //! | part | |
 //! |---|---|
-//! | partitions | each: data blocks, then a filter over the keys in them (if the family wants one), then an index block |
+//! | partitions | each: data blocks, then an index part |
 //! | top | index block over the partitions |
 //! | properties | see [`Properties`] |
 //! | footer | the last 64 bytes |
 //!
-//! All parts are [blocks](super::block). A record of an index block is a key that is not below any key of the data block
-//! and below all keys after it, and the block's offset and length (both varints). A record of the top is such a key for
-//! a partition, and offset and length of its index block and of its filter (0, 0 if there is none).
+//! All parts but the footer are sealed as [blocks](super::block) are. An index part is an index block over the data blocks of the
+//! partition, a [filter] over the keys in them (if the family wants one), and the length of the index block (4 bytes): one
+//! look-up in the cache gives both. A record of an index block is a key that is not below any key of the data block and below all
+//! keys after it, and the block's offset and length (both varints). A record of the top is such a key for a partition, and
+//! offset and length of its index part.
 //!
 //! Footer:
 //!

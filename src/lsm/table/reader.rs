@@ -15,7 +15,7 @@ use crate::{
     disk::{Disk, File, join},
     lsm::{
         Access, Cache, Error, Result, Value,
-        block::{Block, BlockIter, Handle, Malformed, unseal},
+        block::{Block, BlockIter, BlockRef, Handle, Malformed, unseal},
         coding::{Reader, fence},
         error::At,
         stats::Counters,
@@ -62,7 +62,33 @@ struct Partition {
     fence: u64,
     separator: Bytes,
     index: Handle,
-    filter: Handle,
+}
+
+/// The index and the filter of a partition.
+struct IndexPart {
+    contents: Bytes,
+    index_bytes: usize,
+}
+
+impl IndexPart {
+    fn new(contents: Bytes) -> Result<IndexPart, Malformed> {
+        let (rest, length) =
+            contents.split_last_chunk::<4>().ok_or(Malformed("an index part has no length"))?;
+        let index_bytes = u32::from_le_bytes(*length) as usize;
+        if index_bytes > rest.len() {
+            return Err(Malformed("an index is longer than the part it is in"));
+        }
+        Ok(IndexPart { contents, index_bytes })
+    }
+
+    fn index(&self) -> Result<BlockRef<'_>, Malformed> {
+        BlockRef::new(&self.contents[..self.index_bytes])
+    }
+
+    /// Returns the filter; empty if there is none.
+    fn filter(&self) -> &[u8] {
+        &self.contents[self.index_bytes..self.contents.len() - 4]
+    }
 }
 
 impl Table {
@@ -135,43 +161,33 @@ impl Table {
             return Ok(Found::Missing);
         };
         let counters = &self.context.counters;
-        let is_filtered = partition.filter.bytes > 0;
+        let part = self.part(partition, access)?;
+        let is_filtered = !part.filter().is_empty();
         if is_filtered {
-            let filter = self.read(partition.filter, access, true)?;
-            let passes = filter::may_hold(&filter, hash)
-                .ok_or_else(|| self.corrupt(partition.filter, Malformed("this is no filter")))?;
+            let passes = filter::may_hold(part.filter(), hash);
+            let passes =
+                passes.ok_or_else(|| self.corrupt(partition.index, Malformed("this is no filter")))?;
             counters.filter_checked.add(1);
             if !passes {
                 counters.filter_useful.add(1);
                 return Ok(Found::Missing);
             }
         }
-        let index = self.block(partition.index, access, true)?;
-        let listed = index.find_at_or_after(key).map_err(|why| self.corrupt(partition.index, why))?;
-        let Some(listed) = listed else {
-            return Err(self.corrupt(partition.index, Malformed("an index ends below its separator")));
-        };
-        let handle = self.handle(listed, partition.index)?;
+        let handle = self.find_data(partition, &part, key)?;
         counters.data_blocks_searched.add(1);
-        let block = self.block(handle, access, true)?;
-        let hit = block.find(key).map_err(|why| self.corrupt(handle, why))?;
-        match hit {
-            None => {
-                counters.filter_false_positive.add(u64::from(is_filtered));
-                Ok(Found::Missing)
-            }
-            Some(hit) => match hit.value {
-                None => Ok(Found::Deleted),
-                Some(range) => {
-                    if range.len() < SHARED_BYTES_MIN {
-                        value.set_copy(&block.bytes()[range]);
-                    } else {
-                        value.set_shared(block.bytes().slice(range));
-                    }
-                    Ok(Found::Value)
-                }
-            },
+        let contents = self.read(handle, access, true)?;
+        let hit = BlockRef::new(&contents).and_then(|block| block.find(key));
+        let Some(hit) = hit.map_err(|why| self.corrupt(handle, why))? else {
+            counters.filter_false_positive.add(u64::from(is_filtered));
+            return Ok(Found::Missing);
+        };
+        let Some(range) = hit.value else { return Ok(Found::Deleted) };
+        if range.len() < SHARED_BYTES_MIN {
+            value.set_copy(&contents[range]);
+        } else {
+            value.set_shared(contents.slice(range));
         }
+        Ok(Found::Value)
     }
 
     /// Returns about how many bytes of the file hold keys with this prefix. Reads index blocks.
@@ -195,9 +211,15 @@ impl Table {
         let Some(partition) = self.partitions.get(self.partition_of(key)) else {
             return Ok(self.properties.file_bytes);
         };
-        let index = self.block(partition.index, Access::Disk, true)?;
-        match index.find_at_or_after(key).map_err(|why| self.corrupt(partition.index, why))? {
-            Some(listed) => Ok(self.handle(listed, partition.index)?.offset),
+        let part = self.part(partition, Access::Disk)?;
+        Ok(self.find_data(partition, &part, key)?.offset)
+    }
+
+    /// Returns where the data block is in which `key`, which is not above the partition, would lie.
+    fn find_data(&self, partition: &Partition, part: &IndexPart, key: &[u8]) -> Result<Handle> {
+        let listed = part.index().and_then(|index| index.find_at_or_after(key));
+        match listed.map_err(|why| self.corrupt(partition.index, why))? {
+            Some(listed) => self.handle(listed, partition.index),
             None => Err(self.corrupt(partition.index, Malformed("an index ends below its separator"))),
         }
     }
@@ -221,29 +243,34 @@ impl Table {
 
     /// Reads the index block of a partition.
     pub(super) fn index_of(&self, partition: usize, access: Access) -> Result<Block> {
-        self.block(self.partitions[partition].index, access, true)
+        let partition = &self.partitions[partition];
+        let part = self.part(partition, access)?;
+        let index = Block::new(part.contents.slice(..part.index_bytes));
+        index.map_err(|why| self.corrupt(partition.index, why))
     }
 
-    /// Reads the filter of a partition, if it has one.
-    pub(in crate::lsm) fn filter_of(&self, partition: usize, access: Access) -> Result<Option<Bytes>> {
-        let handle = self.partitions[partition].filter;
-        if handle.bytes == 0 { Ok(None) } else { self.read(handle, access, false).map(Some) }
+    /// Whether the filter of a partition, if it has one, passes a key with this hash.
+    pub(in crate::lsm) fn passes_filter(&self, partition: usize, hash: u64) -> Result<bool> {
+        let part = self.part(&self.partitions[partition], Access::Disk)?;
+        Ok(part.filter().is_empty() || filter::may_hold(part.filter(), hash) == Some(true))
+    }
+
+    fn part(&self, partition: &Partition, access: Access) -> Result<IndexPart> {
+        let contents = self.read(partition.index, access, true)?;
+        IndexPart::new(contents).map_err(|why| self.corrupt(partition.index, why))
     }
 
     /// Reads the data block that the current record of an index block lists.
     pub(super) fn data_of(&self, index: &BlockIter, access: Access, fill: bool) -> Result<(Handle, Block)> {
         let listed = index.value().unwrap_or_default();
         let handle = self.handle(listed, Handle::default())?;
-        Ok((handle, self.block(handle, access, fill)?))
+        let block = Block::new(self.read(handle, access, fill)?);
+        Ok((handle, block.map_err(|why| self.corrupt(handle, why))?))
     }
 
     fn handle(&self, listed: &[u8], index: Handle) -> Result<Handle> {
         read_handle(&mut Reader::new(listed))
             .ok_or_else(|| self.corrupt(index, Malformed("an index does not say where a block is")))
-    }
-
-    fn block(&self, handle: Handle, access: Access, fill: bool) -> Result<Block> {
-        Block::new(self.read(handle, access, fill)?).map_err(|why| self.corrupt(handle, why))
     }
 
     /// Returns the contents of a block from the cache or else the file; then puts it into the cache if `fill`.
@@ -305,13 +332,13 @@ fn read_top(contents: Bytes) -> Result<Vec<Partition>, Malformed> {
     iter.first()?;
     while iter.valid() {
         let mut reader = Reader::new(iter.value().unwrap_or_default());
-        let handles = read_handle(&mut reader).zip(read_handle(&mut reader));
-        let (index, filter) = handles.ok_or(Malformed("the top index does not say where a partition is"))?;
+        let index = read_handle(&mut reader);
+        let index = index.ok_or(Malformed("the top index does not say where a partition is"))?;
         let separator = Bytes::copy_from_slice(iter.key());
         if partitions.last().is_some_and(|before| before.separator >= separator) {
             return Err(Malformed("the keys of the top index do not ascend"));
         }
-        partitions.push(Partition { fence: fence(&separator), separator, index, filter });
+        partitions.push(Partition { fence: fence(&separator), separator, index });
         iter.next()?;
     }
     if partitions.is_empty() { Err(Malformed("a table without partitions")) } else { Ok(partitions) }

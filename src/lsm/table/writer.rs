@@ -209,23 +209,22 @@ impl TableWriter {
     }
 
     fn end_partition(&mut self) -> Result<()> {
-        let id = self.properties.id;
-        let mut filter_at = Handle::default();
+        let separator = self.index.last_key().to_vec();
+        let index = self.index.finish();
+        let index_bytes = u32::try_from(index.len()).expect("an index block is a few KiB");
+        self.scratch.clear();
+        self.scratch.extend_from_slice(index);
+        self.index.reset();
         if !self.hashes.is_empty() {
-            self.scratch.clear();
             filter::build(&self.hashes, self.format.filter_bits_per_key, &mut self.scratch);
-            let at = self.offset();
-            filter_at = self.sealer.seal(&self.scratch, false, id, at, &mut self.buffer);
             self.hashes.clear();
         }
-        let separator = self.index.last_key().to_vec();
-        let index_at =
-            seal(&mut self.index, &mut self.sealer, false, id, self.written_bytes, &mut self.buffer);
+        self.scratch.extend_from_slice(&index_bytes.to_le_bytes());
+        let at = self.offset();
+        let handle = self.sealer.seal(&self.scratch, false, self.properties.id, at, &mut self.buffer);
         self.scratch.clear();
-        for handle in [index_at, filter_at] {
-            put_varint(&mut self.scratch, handle.offset);
-            put_varint(&mut self.scratch, handle.bytes.into());
-        }
+        put_varint(&mut self.scratch, handle.offset);
+        put_varint(&mut self.scratch, handle.bytes.into());
         self.top.add(&separator, 0, Some(&self.scratch));
         if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }

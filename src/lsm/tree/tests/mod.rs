@@ -1,6 +1,6 @@
 //! The whole engine against a map in memory, on the simulated disk.
 
-mod crash;
+mod damage;
 mod model;
 mod rules;
 
