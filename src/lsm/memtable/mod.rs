@@ -8,7 +8,8 @@
 //! Keys of a family with uniform bits behind a prefix are found through one directory per prefix, an array of short
 //! lists; all others are in one plain list. The directories stand behind the data in the same allocation. The first of
 //! a family has about one slot for every key that fits, each further one half as many as the one before; when no room
-//! is left, further prefixes go to the plain list.
+//! is left, further prefixes go to the plain list. (A hash index in front of one list would find a key as fast, but a
+//! new key would still be searched for in the whole list, which costs many times as much as all the rest.)
 //!
 //! How a view's index reaches a reader is the caller's affair, and must be an acquire of a release that follows the
 //! insertions. Entries above that index may be inserted meanwhile; readers step over them. The model of that is in
