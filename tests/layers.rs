@@ -96,7 +96,8 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("tokio::spawn", &["server", "driver", "main"]),
     ("tokio::time", &["server", "driver", "main"]),
     ("spawn_blocking", &["server", "driver", "main"]),
-    ("Instant::now", &["server", "driver", "main"]),
+    // `dispatch` times the commands that it runs on the task of a connection.
+    ("Instant::now", &["server", "driver", "dispatch", "main"]),
     ("SystemTime::now", &["server", "driver", "main"]),
     ("std::fs", &["disk", "config", "metrics", "main"]),
     ("redis_protocol", &["resp"]),

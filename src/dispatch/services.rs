@@ -4,9 +4,9 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 use crate::{
     command::{Latency, Slow, Slowlog, find, flag},
     config::Config,
-    disk::Disk,
     driver::Shard,
     metrics::{Stats, status::SaveStatus},
     resp::Args,
@@ -31,8 +30,8 @@ pub struct Services {
     pub clients: Arc<Clients>,
     /// What has been counted.
     pub stats: Arc<Stats>,
-    /// The disk that the data is on.
-    pub disk: Arc<dyn Disk>,
+    /// Free bytes on the disk that the data is on, when it was last asked.
+    pub disk_free_bytes: AtomicU64,
     /// Who this node is.
     pub node: Node,
     /// The commands that took long.
@@ -99,9 +98,9 @@ struct SavesState {
 }
 
 impl Saves {
-    fn new() -> Self {
+    fn new(unix_seconds: u64) -> Self {
         let state = SavesState {
-            last_unix_seconds: unix_seconds(),
+            last_unix_seconds: unix_seconds,
             done: 0,
             last_time: None,
             last_failed: false,
@@ -142,20 +141,16 @@ impl Saves {
         true
     }
 
-    fn end(&self, ok: bool, changes: u64) {
+    fn end(&self, ok: bool, changes: u64, unix_seconds: u64) {
         let mut state = self.lock();
         state.last_time = state.began.take().map(|began| began.elapsed());
         state.last_failed = !ok;
         if ok {
             state.done += 1;
-            state.last_unix_seconds = unix_seconds();
+            state.last_unix_seconds = unix_seconds;
             state.changes_at_last = changes;
         }
     }
-}
-
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 impl Services {
@@ -164,19 +159,20 @@ impl Services {
         shard: Arc<Shard>,
         config: Arc<Config>,
         stats: Arc<Stats>,
-        disk: Arc<dyn Disk>,
+        disk_free_bytes: u64,
         node: Node,
     ) -> Self {
+        let unix_seconds = shard.now().wall_ms / 1000;
         Self {
             shard,
             config,
             clients: Clients::new(),
             stats,
-            disk,
+            disk_free_bytes: AtomicU64::new(disk_free_bytes),
             node,
             slowlog: Slowlog::default(),
             latency: Latency::default(),
-            saves: Saves::new(),
+            saves: Saves::new(unix_seconds),
             stop: Notify::new(),
             stopping: AtomicBool::new(false),
         }
@@ -187,7 +183,7 @@ impl Services {
     pub fn note_slow(&self, client: &ClientInfo, args: &Args, nanos: u64) {
         let settings = self.config.settings();
         let took = Duration::from_nanos(nanos);
-        let at_unix_secs = unix_seconds();
+        let at_unix_secs = self.shard.now().wall_ms / 1000;
         if settings.slowlog_log_slower_than.is_some_and(|least| took >= least) {
             let name = client.name();
             let slow = Slow {
@@ -219,7 +215,7 @@ impl Services {
         let changes = self.shard.core().gauges().changes;
         let name = format!("checkpoint-{:020}", self.shard.now().wall_ms);
         let saved = self.shard.checkpoint(&name).await;
-        self.saves.end(saved.is_ok(), changes);
+        self.saves.end(saved.is_ok(), changes, self.shard.now().wall_ms / 1000);
         saved.map_err(|error| format!("ERR {error}"))
     }
 

@@ -49,6 +49,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file system cannot be asked.
+    #[error("cannot ask how much room the disk has: {0}")]
+    Disk(#[source] std::io::Error),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -82,9 +85,11 @@ impl Server {
             .map_err(StartError::Thread)?;
         shard.campaign();
         wait_until_ready(&shard).await?;
+        let disk = opened.disk;
+        let free_bytes = disk.free_bytes().map_err(StartError::Disk)?;
         let identity = opened.identity;
         let node = Node::new(identity.node_id, identity.cluster_id);
-        let services = Arc::new(Services::new(shard, config, stats, opened.disk, node));
+        let services = Arc::new(Services::new(shard, config, stats, free_bytes, node));
         let (stopping, stopped) = channel(false);
         let mut server = Self {
             services,
@@ -97,7 +102,7 @@ impl Server {
         server.listen(&stopped).await?;
         server.services.node.set_addresses(server.resp_addresses.clone(), server.http_addresses.clone());
         server.follow_directives();
-        server.tasks.spawn(watch::run(Arc::clone(&server.services), stopped.clone()));
+        server.tasks.spawn(watch::run(Arc::clone(&server.services), disk, stopped.clone()));
         Ok(server)
     }
 

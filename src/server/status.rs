@@ -1,6 +1,9 @@
 //! What is the case now, gathered when somebody asks.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
     dispatch::Services,
@@ -175,7 +178,7 @@ fn tree(view: &lsm::View, gauges: &Gauges, services: &Services) -> LsmStatus {
         filter_checks: stats.filter_checked,
         filter_useful: stats.filter_useful,
         filter_false_positives: stats.filter_false_positive,
-        disk_free_bytes: services.disk.free_bytes().unwrap_or(0),
+        disk_free_bytes: services.disk_free_bytes.load(Ordering::Relaxed),
         old_views: stats.old_views,
     }
 }

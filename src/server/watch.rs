@@ -1,11 +1,14 @@
 //! What is looked at once a second: rates, and whether the disk has room.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
 use super::status::status;
-use crate::{dispatch::Services, executor::Input};
+use crate::{disk::Disk, dispatch::Services, executor::Input};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -13,7 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
 /// Looks once a second, until `stopped`.
-pub(super) async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn run(services: Arc<Services>, disk: Arc<dyn Disk>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     let mut was_full = false;
     loop {
@@ -24,8 +27,9 @@ pub(super) async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bo
         }
         let memory_bytes = status(&services).memory_used_bytes();
         services.stats.sample(services.node.started.elapsed(), memory_bytes);
-        match services.disk.free_bytes() {
+        match disk.free_bytes() {
             Ok(free) => {
+                services.disk_free_bytes.store(free, Ordering::Relaxed);
                 // Twice as much must be free before writes go on, so that it does not change at every write.
                 let full = if was_full { free < 2 * FREE_BYTES_MIN } else { free < FREE_BYTES_MIN };
                 if full != was_full {
