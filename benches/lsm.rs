@@ -5,6 +5,12 @@
 //! values. One thread writes and reads, one flushes, one compacts, as in a node. The same work beside other engines is in
 //! `benches/rivals`.
 
+#![allow(
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    reason = "shared with the rivals by path; nanoseconds of a benchmark fit"
+)]
+
 use std::{
     fmt::Write as _,
     sync::{

@@ -4,7 +4,7 @@
 //! that the last one misses. So the time is at most the product of both lengths, whatever the pattern.
 
 /// Whether all of `text` matches `pattern`; `fold` ignores the case of ASCII letters.
-pub fn matches(pattern: &[u8], text: &[u8], fold: bool) -> bool {
+pub(super) fn matches(pattern: &[u8], text: &[u8], fold: bool) -> bool {
     let mut pattern_at = 0;
     let mut text_at = 0;
     // Where the last `*` stood, and the text that it has not taken yet.

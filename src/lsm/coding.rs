@@ -5,6 +5,7 @@ pub(super) const VARINT_BYTES_MAX: usize = 10;
 
 /// Appends `value` as a varint.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the last group has seven bits")]
 pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
@@ -52,10 +53,6 @@ impl<'a> Reader<'a> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.rest.len()
     }
 
     pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {

@@ -61,11 +61,6 @@ impl<T> Placed<T> {
     pub(super) fn is_dead(&self) -> bool {
         self.properties.max_index < self.dead_below
     }
-
-    /// Whether a key of the closed range could lie in the table.
-    pub(super) fn overlaps(&self, min_key: &[u8], max_key: &[u8]) -> bool {
-        *self.properties.min_key <= *max_key && *min_key <= *self.properties.max_key
-    }
 }
 
 /// Tables in key order that do not overlap.

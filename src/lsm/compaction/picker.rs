@@ -19,8 +19,6 @@ const TOMBSTONE_SHARE: u64 = 2;
 /// Why a plan was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::lsm) enum Reason {
-    /// All keys of the tables are dead.
-    Dead,
     /// Too many runs in level 0.
     Runs,
     /// A level is larger than its share.
