@@ -27,6 +27,8 @@ pub(super) async fn run(services: Arc<Services>, disk: Arc<dyn Disk>, mut stoppe
         }
         let memory_bytes = status(&services).memory_used_bytes();
         services.stats.sample(services.node.started.elapsed(), memory_bytes);
+        // A view that pinned memtables may be gone, and with it the reason not to admit what waits.
+        services.shard.submit(Input::Resume);
         match disk.free_bytes() {
             Ok(free) => {
                 services.disk_free_bytes.store(free, Ordering::Relaxed);
