@@ -107,6 +107,12 @@ impl Config {
         Ok(Self::from_values(values, file, machine))
     }
 
+    /// Whether someone has set the directive `name`, as opposed to its default.
+    pub fn is_set(&self, name: &str) -> bool {
+        let values = self.values.lock().expect("no holder panics");
+        find(name).is_some_and(|(at, _)| values.is_set(at))
+    }
+
     /// The directives that were set and have no effect, each with its value and the reason.
     pub fn ignored(&self) -> Vec<(&'static str, String, &'static str)> {
         let values = self.values.lock().expect("no holder panics");

@@ -23,11 +23,12 @@ type Listener = Box<dyn Fn(&Settings) + Send + Sync>;
 pub struct Config {
     /// RESP for plain and cluster clients. `None`: not served; `Some(0)`: any free port.
     pub port: Option<u16>,
-    /// RESP for plain clients of a cluster, served by every node. `None`: not served; `Some(0)`: any free port.
+    /// RESP for plain clients of a cluster, served by every node. `None`: not served, as without [`Config::peers`];
+    /// `Some(0)`: any free port.
     pub proxy_port: Option<u16>,
     /// HTTP: data, health and metrics. `None`: not served; `Some(0)`: any free port.
     pub http_port: Option<u16>,
-    /// gRPC between nodes. Used only with [`Config::peers`].
+    /// gRPC between nodes. `None`: not served, as without [`Config::peers`]; `Some(0)`: any free port.
     pub peer_port: Option<u16>,
     /// The local addresses every port listens on. Never empty.
     pub bind: Vec<BindAddress>,
@@ -136,6 +137,11 @@ impl Config {
         self.memory_budget_bytes - used
     }
 
+    /// How many connections the HTTP port serves at one time.
+    pub fn http_connections_max(&self) -> usize {
+        usize::try_from(self.machine.descriptors_max / 16).unwrap_or(usize::MAX).clamp(16, 1024)
+    }
+
     /// Calls `listener` with the new settings after each CONFIG SET that changed something.
     pub fn on_change(&self, listener: impl Fn(&Settings) + Send + Sync + 'static) {
         self.listeners.lock().expect("no listener panics").push(Box::new(listener));
@@ -145,11 +151,13 @@ impl Config {
 impl Config {
     /// The typed form of `values`, which passed all checks.
     pub(super) fn from_values(values: Values, config_file: Option<PathBuf>, machine: Machine) -> Self {
+        // A node that stands alone has no one to serve on these.
+        let in_cluster = !values.text("peers").is_empty();
         Self {
             port: values.port("port"),
-            proxy_port: values.port("proxy-port"),
+            proxy_port: in_cluster.then(|| values.port("proxy-port")).flatten(),
             http_port: values.port("http-port"),
-            peer_port: values.port("peer-port"),
+            peer_port: in_cluster.then(|| values.port("peer-port")).flatten(),
             bind: values.addresses("bind"),
             tcp_backlog: values.number("tcp-backlog"),
             dir: PathBuf::from(values.text("dir")),

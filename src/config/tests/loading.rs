@@ -18,7 +18,9 @@ fn write(directory: &Path, name: &str, text: &str) -> String {
 fn a_node_without_a_word_of_configuration_has_the_documented_defaults() {
     let config = run(&[]);
     let ports = [config.port, config.proxy_port, config.http_port, config.peer_port];
-    assert_eq!(ports, [Some(6379), Some(6380), Some(8001), Some(5001)]);
+    assert_eq!(ports, [Some(6379), None, Some(8001), None]);
+    let member = run(&["--peers", "localhost:5001"]);
+    assert_eq!([member.proxy_port, member.peer_port], [Some(6380), Some(5001)]);
     assert_eq!(config.bind, [BindAddress { ip: [127, 0, 0, 1].into(), optional: false }]);
     assert_eq!(config.dir, Path::new("./data"));
     assert_eq!(config.memory_budget_bytes, 2 << 30);

@@ -130,6 +130,6 @@ fn human(bytes: u64) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use crate::metrics::{Counter, HttpKey, Stats};
 
 /// A node to which everything has happened that a field can tell.
 #[expect(clippy::too_many_lines, reason = "one line per field")]
-pub(in crate::metrics) fn eventful() -> NodeStatus {
+pub(crate) fn eventful() -> NodeStatus {
     NodeStatus {
         process: ProcessStatus {
             id: 7,
@@ -121,7 +121,7 @@ pub(in crate::metrics) fn eventful() -> NodeStatus {
 }
 
 /// Counters that have all moved.
-pub(in crate::metrics) fn eventful_stats() -> Stats {
+pub(crate) fn eventful_stats() -> Stats {
     let stats = Stats::new(vec!["get".to_string(), "config|set".to_string()]);
     stats.sample(Duration::ZERO, 0);
     stats.local(|local| {

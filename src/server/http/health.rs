@@ -1,0 +1,49 @@
+//! `/livez` and `/readyz`.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::reply::Reply;
+use super::{Api, PROBE_TIMEOUT, unavailable};
+
+/// The process turns. It says nothing about leader or quorum: to restart a node would not bring them back.
+pub(super) async fn livez() -> &'static str {
+    "ok"
+}
+
+/// Whether clients should be sent here: the node does not stop or load, knows a leader, and answers a linearizable
+/// read, so what it has applied is as new as any.
+pub(super) async fn readyz(State(api): State<Arc<Api>>, uri: Uri) -> Response {
+    let status = (api.status)();
+    let mut checks = vec![
+        ("running", !status.process.stopping),
+        ("loaded", !status.process.loading),
+        ("leader", status.raft.leader_id.is_some()),
+    ];
+    if checks.iter().all(|(_, good)| *good) {
+        checks.push(("read", reads(&api).await));
+    }
+    let ready = checks.iter().all(|(_, good)| *good);
+    let verbose = uri.query().is_some_and(|query| query.split('&').any(|word| word.starts_with("verbose")));
+    let mut text = String::new();
+    if verbose {
+        for (name, good) in &checks {
+            let _ = writeln!(text, "[{}] {name}", if *good { '+' } else { '-' });
+        }
+    } else {
+        let failed = checks.iter().find(|(_, good)| !good);
+        text = failed.map_or("ok".to_string(), |(name, _)| format!("not ready: {name}"));
+    }
+    if ready { (StatusCode::OK, text).into_response() } else { unavailable(text) }
+}
+
+async fn reads(api: &Api) -> bool {
+    let read = api.run([Bytes::from_static(b"DBSIZE")]);
+    matches!(timeout(PROBE_TIMEOUT, read).await, Ok(Reply::Integer(_)))
+}
