@@ -1,46 +1,178 @@
-//! The `sisyphusdb` binary.
+//! The `sisyphusdb` binary: arguments → configuration → server → exit status.
 
-use std::{process::ExitCode, sync::Arc};
+use std::backtrace::Backtrace;
+use std::fs::{self, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
-use sisyphusdb::{
-    config::{Config, Loaded, Machine, Sources},
-    server::Server,
-};
+use anyhow::Context;
+use sisyphusdb::config::{Config, Loaded, LogLevel, Machine, Sources};
+use sisyphusdb::server::Server;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// What `maxclients` is if nothing stands against it.
+const CLIENTS_WANTED: usize = 10_000;
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|info| {
-        eprintln!("{info}");
-        std::process::abort()
-    }));
-    tracing_subscriber::fmt().init();
-    let loaded = Config::load(Sources {
+    let sources = Sources {
         arguments: std::env::args().skip(1).collect(),
-        environment: std::env::vars().collect(),
-        standard_input: &|| std::io::read_to_string(std::io::stdin()),
+        environment: std::env::vars_os()
+            // A variable that is not text is none of ours.
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        standard_input: &|| io::read_to_string(io::stdin()),
         machine: Machine::detect(),
-    });
-    let config = match loaded {
-        Ok(Loaded::Run(config)) => *config,
+    };
+    let config = match Config::load(sources) {
+        Ok(Loaded::Run(config)) => Arc::new(*config),
         Ok(Loaded::Print(text)) => {
-            eprintln!("{text}");
+            // Whoever closed the pipe does not want to read it.
+            let _ = io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
-        Err(e) => {
-            eprintln!("{e}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return complain(&error),
     };
-    let config = Arc::new(config);
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format_args!("{error:#}")),
+    }
+}
+
+/// One line on standard error, and the status of failure.
+fn complain(error: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "sisyphusdb: {error}");
+    ExitCode::FAILURE
+}
+
+fn run(config: &Arc<Config>) -> anyhow::Result<()> {
+    start_logging(config)?;
+    abort_on_panic();
+    let _pidfile = config.pidfile.clone().map(PidFile::write).transpose()?;
+    tell_limits(config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.io_threads)
+        .thread_name("io")
         .enable_all()
         .build()
-        .unwrap();
-    runtime.block_on(async {
-        let server = Server::start(config).await.unwrap();
-        eprintln!("{:?}", server.resp_addresses());
-        tokio::select! { _ = tokio::signal::ctrl_c() => {}, () = server.stop_requested() => {} }
-        server.stop().await;
+        .context("cannot start threads")?;
+    runtime.block_on(serve(config))
+}
+
+/// Serves until a signal or a client asks to stop.
+async fn serve(config: &Arc<Config>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let server = Server::start(Arc::clone(config)).await?;
+    for address in server.resp_addresses() {
+        info!("serving RESP on {address}");
+    }
+    for address in server.http_addresses() {
+        info!("serving HTTP on {address}");
+    }
+    info!("ready");
+    tokio::select! {
+        _ = terminate.recv() => info!("stopping: SIGTERM"),
+        _ = interrupt.recv() => info!("stopping: SIGINT"),
+        () = server.stop_requested() => info!("stopping: SHUTDOWN"),
+    }
+    tokio::select! {
+        () = server.stop() => info!("stopped"),
+        // Whoever asks twice is in a hurry. Nothing that was acknowledged depends on an orderly end.
+        _ = terminate.recv() => warn!("stopped at once: a second SIGTERM"),
+        _ = interrupt.recv() => warn!("stopped at once: a second SIGINT"),
+    }
+    Ok(())
+}
+
+/// Logs to `logfile` or standard error what `loglevel` asks for, also after CONFIG SET.
+fn start_logging(config: &Config) -> anyhow::Result<()> {
+    let writer = match &config.logfile {
+        Some(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            let file = file.with_context(|| format!("cannot open logfile {}", path.display()))?;
+            BoxMakeWriter::new(Mutex::new(file))
+        }
+        None => BoxMakeWriter::new(io::stderr),
+    };
+    let colored = config.logfile.is_none() && io::stderr().is_terminal();
+    let (filter, handle) = reload::Layer::new(level_filter(config.settings().loglevel));
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colored).with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    config.on_change(move |settings| {
+        handle.reload(level_filter(settings.loglevel)).expect("the subscriber lives as long as the process");
     });
-    ExitCode::SUCCESS
+    Ok(())
+}
+
+fn level_filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::TRACE,
+        LogLevel::Verbose => LevelFilter::DEBUG,
+        LogLevel::Notice => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Nothing => LevelFilter::OFF,
+    }
+}
+
+/// A panic in any thread ends the process: a node that goes on without one of its parts would answer wrongly.
+fn abort_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        error!("{panic}\n{}", Backtrace::force_capture());
+        std::process::abort();
+    }));
+}
+
+/// Says which limits hold, and what of the configuration has no effect.
+fn tell_limits(config: &Config) {
+    let settings = config.settings();
+    info!(
+        "sisyphusdb {}, process {}, data in {}, {} threads",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id(),
+        config.dir.display(),
+        config.io_threads
+    );
+    info!(
+        "memory budget {} MiB (memtables 2 × {} MiB, caches {} MiB), longest value {} MiB, {} clients",
+        config.memory_budget_bytes >> 20,
+        config.memtable_bytes() >> 20,
+        config.cache_bytes() >> 20,
+        settings.proto_max_bulk_len >> 20,
+        settings.maxclients
+    );
+    if settings.maxclients < CLIENTS_WANTED && !config.is_set("maxclients") {
+        warn!("the limit of open files allows {} clients, not {CLIENTS_WANTED}", settings.maxclients);
+    }
+    if settings.requirepass.is_none() && !config.bind.iter().all(|address| address.is_loopback()) {
+        warn!("other machines can use this node without a password (protected-mode no)");
+    }
+    for (name, value, reason) in config.ignored() {
+        warn!("{name} {value} has no effect: {reason}");
+    }
+}
+
+/// The file with the process id, removed when the process ends in order.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: PathBuf) -> anyhow::Result<Self> {
+        fs::write(&path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write pidfile {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // The process ends: there is nothing to be done about it.
+        let _ = fs::remove_file(&self.0);
+    }
 }

@@ -2,7 +2,7 @@
 
 mod client;
 mod connection;
-pub mod http;
+mod http;
 mod identity;
 mod listener;
 mod local;
@@ -116,10 +116,11 @@ impl Server {
             }
         }
         if let Some(port) = config.http_port {
+            let router = http::router_of_node(&self.services);
             for listener in listener::bind(&config, port)? {
                 self.http_addresses.extend(listener.local_addr());
-                let services = Arc::clone(&self.services);
-                self.tasks.spawn(http::serve(services, listener, stopped.clone()));
+                let connections_max = config.http_connections_max();
+                self.tasks.spawn(http::serve(listener, router.clone(), connections_max, stopped.clone()));
             }
         }
         Ok(())

@@ -168,7 +168,7 @@ pub(super) const STORAGE: &[Directive] = &[
 ];
 
 pub(super) const DATA: &[Directive] = &[
-    Directive::works("databases", integer(1, INT_MAX), "16", "How many databases SELECT knows.").at_start(),
+    Directive::works("databases", integer(1, 16), "16", "How many databases SELECT knows.").at_start(),
     Directive::works(
         "hash-max-listpack-entries",
         LONG,

@@ -20,7 +20,7 @@ pub(super) async fn livez() -> &'static str {
 /// Whether clients should be sent here: the node does not stop or load, knows a leader, and answers a linearizable
 /// read, so what it has applied is as new as any.
 pub(super) async fn readyz(State(api): State<Arc<Api>>, uri: Uri) -> Response {
-    let status = (api.status)();
+    let status = api.status().await;
     let mut checks = vec![
         ("running", !status.process.stopping),
         ("loaded", !status.process.loading),

@@ -47,20 +47,16 @@ type Call = Box<dyn Fn(Vec<Bytes>) -> Answer + Send + Sync>;
 type Answer = Pin<Box<dyn Future<Output = LocalReply> + Send>>;
 
 /// What the HTTP API needs of the node.
-pub(super) struct Api {
+struct Api {
     config: Arc<Config>,
     stats: Arc<Stats>,
     call: Call,
-    status: Box<dyn Fn() -> NodeStatus + Send + Sync>,
+    status: Arc<dyn Fn() -> NodeStatus + Send + Sync>,
     bodies: limits::Bodies,
 }
 
 impl Api {
-    /// The API of the node behind `services`, which `status` describes.
-    pub(super) fn of_node(
-        services: &Arc<Services>,
-        status: impl Fn() -> NodeStatus + Send + Sync + 'static,
-    ) -> Self {
+    fn of_node(services: &Arc<Services>) -> Self {
         let client = LocalClient::new(Arc::clone(services));
         let call: Call = Box::new(move |words| {
             let client = client.clone();
@@ -69,6 +65,8 @@ impl Api {
                 client.call(&words).await
             })
         });
+        let observed = Arc::clone(services);
+        let status = move || super::status::status(&observed);
         Self::new(Arc::clone(&services.config), Arc::clone(&services.stats), call, status)
     }
 
@@ -80,12 +78,22 @@ impl Api {
         status: impl Fn() -> NodeStatus + Send + Sync + 'static,
     ) -> Self {
         let bodies = limits::Bodies::new(config.in_flight_bytes());
-        Self { config, stats, call, status: Box::new(status), bodies }
+        Self { config, stats, call, status: Arc::new(status), bodies }
+    }
+
+    /// The state of the node. Some of it may have to be read from the disk, so a thread that may wait gathers it.
+    async fn status(&self) -> NodeStatus {
+        let status = Arc::clone(&self.status);
+        tokio::task::spawn_blocking(move || status()).await.expect("a panic ends the process")
     }
 }
 
-/// All routes.
-pub(super) fn router(api: Arc<Api>) -> Router {
+/// The API of the node behind `services`.
+pub(super) fn router_of_node(services: &Arc<Services>) -> Router {
+    router(Arc::new(Api::of_node(services)))
+}
+
+fn router(api: Arc<Api>) -> Router {
     let guarded = Router::new()
         .route("/put", get(data::put).post(data::put).put(data::put))
         .route("/get", get(data::get))

@@ -13,13 +13,13 @@ use crate::metrics::status::Role;
 use crate::metrics::{NodeStatus, Totals, prometheus_text};
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
-    let (status, totals) = ((api.status)(), api.stats.totals());
+    let (status, totals) = (api.status().await, api.stats.totals());
     let text = prometheus_text(&Snapshot { status: &status, totals: &totals });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
-    let text = format!("{:#}\n", document(&(api.status)(), &api.stats.totals()));
+    let text = format!("{:#}\n", document(&api.status().await, &api.stats.totals()));
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
