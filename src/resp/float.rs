@@ -30,14 +30,22 @@ impl DoubleText {
     }
 }
 
-/// Formats `value` as Redis 7.2 does: `1`, `1.5`, `1e+100`, `inf`, `-inf`, `nan`.
+/// Integers up to this magnitude are printed as integers: half of what 64 bits hold.
+const INTEGER_MAX: f64 = (1_u64 << 62) as f64;
+
+/// Formats `value` as Valkey 8.1 does: `1`, `1.5`, `1e+100`, `inf`, `-inf`, `nan`.
 ///
-/// Plain notation is used for integers with up to seven zeros behind their digits, and for fractions with up to six places
-/// or of a magnitude between 0.001 and 9999; all else is `d.ddde±x`.
+/// Integers up to 2^62 have all their digits. Otherwise plain notation is used for integers with up to seven zeros behind
+/// their shortest digits, and for fractions with up to six places or a power of ten below four; all else is `d.ddde±x`.
 pub fn format_double(value: f64) -> DoubleText {
     let mut out = DoubleText { text: [0; TEXT_BYTES_MAX], len: 0 };
     if value.is_nan() {
         out.push(b"nan");
+        return out;
+    }
+    if value.fract() == 0.0 && value.abs() <= INTEGER_MAX && (value != 0.0 || value.is_sign_positive()) {
+        #[expect(clippy::cast_possible_truncation, reason = "an integer within the range")]
+        out.push(super::number::Decimal::signed(value as i64).as_bytes());
         return out;
     }
     if value.is_sign_negative() {
@@ -129,6 +137,10 @@ mod tests {
             (f64::NEG_INFINITY, "-inf"),
             (f64::NAN, "nan"),
             (100.0, "100"),
+            (1e17, "100000000000000000"),
+            (-792335430681719936.0, "-792335430681719936"),
+            (5e18, "5e+18"),
+            (1.5e-7, "1.5e-7"),
             (f64::MAX, "1.7976931348623157e+308"),
             (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
             (5e-324, "5e-324"),
