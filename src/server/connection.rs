@@ -96,6 +96,7 @@ impl Connection {
     /// Takes what has arrived, until there is no complete request left.
     async fn run_batch(&mut self) -> Result<(), Close> {
         loop {
+            let received = self.received;
             let mut batch = Batch::new(&self.services, &mut self.conversation);
             let mut more = true;
             let mut refused: Option<ProtocolError> = None;
@@ -144,6 +145,8 @@ impl Connection {
                 }
                 return Err(Close::Politely);
             }
+            // What was read while the executor was asked may hold whole requests.
+            more |= self.received != received;
             if !more || self.conversation.session.closing {
                 break;
             }
