@@ -19,7 +19,7 @@ use crate::{
     executor::{Call, Item, Now, Published, Watch},
     keyspace::{Failure, Stop},
     lsm::Access,
-    resp::{Args, Outbox, ReplyWriter},
+    resp::{Args, Limits, Outbox, ReplyWriter},
     session::Session,
 };
 
@@ -84,6 +84,11 @@ impl<'a> Batch<'a> {
             tally: Tally::start(services),
             published: None,
         }
+    }
+
+    /// What the client may send now; an AUTH in the batch has changed it.
+    pub fn limits(&self) -> Limits {
+        self.conversation.session.limits()
     }
 
     /// Takes one request. `Break` gives it back or ends the batch: no other may be taken now.

@@ -111,6 +111,10 @@ impl Connection {
                             self.held_over = back;
                             break;
                         }
+                        // What stands behind an AUTH, in the same packet too, is read with the limits of a user.
+                        if !self.codec.limits().authenticated {
+                            self.codec.set_limits(batch.limits());
+                        }
                         if batch.replies.len() > UNSENT_MAX {
                             break;
                         }

@@ -108,7 +108,9 @@ impl Server {
 
     async fn listen(&mut self, stopped: &Receiver<bool>) -> Result<(), StartError> {
         let config = Arc::clone(&self.services.config);
-        for port in [config.port, config.proxy_port].into_iter().flatten() {
+        // Without peers there is nobody to stand in for.
+        let proxy_port = config.proxy_port.filter(|_| !config.peers.is_empty());
+        for port in [config.port, proxy_port].into_iter().flatten() {
             for listener in listener::bind(&config, port)? {
                 self.resp_addresses.extend(listener.local_addr());
                 let services = Arc::clone(&self.services);
