@@ -41,6 +41,10 @@ const LOADS_MAX: u32 = 4;
 /// Told to a command whose effects do not fit into one entry.
 const TOO_LARGE: &str = "ERR the effects of this command are larger than entry-bytes-max";
 
+/// Told to a transaction whose effects do not fit into one entry.
+const TRANSACTION_TOO_LARGE: &str =
+    "EXECABORT Transaction discarded because of: its effects are larger than entry-bytes-max";
+
 /// Told to commands that need room, while the disk has too little.
 const DISK_FULL: &str =
     "MISCONF Errors writing to the log: the disk is nearly full, only deletes are accepted";
@@ -383,6 +387,7 @@ impl Evaluation<'_> {
             return Ok(());
         }
         writer.array(transaction.steps.len());
+        let written_before = self.drain.bytes();
         let mut deferred: Option<Deferred> = None;
         let mut seeds = fastrand::Rng::with_seed(seed);
         for step in &transaction.steps {
@@ -402,6 +407,14 @@ impl Evaluation<'_> {
                     }
                 }
             }
+        }
+        if self.drain.bytes() - written_before > self.limits.entry_bytes_max {
+            // All or nothing: an entry that is too large is discarded whole.
+            self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
+            let mut writer = ReplyWriter::new(&mut piece.reply, transaction.protocol);
+            writer.truncate(reply_mark);
+            writer.error(TRANSACTION_TOO_LARGE);
+            return Ok(());
         }
         piece.deferred = deferred;
         Ok(())

@@ -22,7 +22,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` on `listener` until `stop` says true, with at most `connections_max` connections at one time; then
 /// accepts no more, and returns when the requests that are under way are answered.
-pub async fn serve(
+pub(in crate::server) async fn serve(
     listener: TcpListener,
     router: Router,
     connections_max: usize,
