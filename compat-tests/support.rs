@@ -12,8 +12,6 @@ pub(crate) struct Node {
     server: Option<Server>,
     /// Where the node serves RESP.
     pub(crate) address: SocketAddr,
-    /// What the node was started with.
-    pub(crate) config: Arc<Config>,
     _directory: TempDir,
 }
 
@@ -32,10 +30,9 @@ impl Node {
         let config = Arc::new(Config::from_flags(&all).unwrap_or_else(|error| panic!("{error}")));
         let runtime =
             Builder::new_multi_thread().worker_threads(config.io_threads).enable_all().build().unwrap();
-        let server =
-            runtime.block_on(Server::start(Arc::clone(&config))).unwrap_or_else(|error| panic!("{error}"));
+        let server = runtime.block_on(Server::start(config)).unwrap_or_else(|error| panic!("{error}"));
         let address = server.resp_addresses()[0];
-        Self { runtime, server: Some(server), address, config, _directory: directory }
+        Self { runtime, server: Some(server), address, _directory: directory }
     }
 }
 

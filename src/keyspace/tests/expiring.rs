@@ -92,13 +92,12 @@ fn due_keys_are_deleted_in_order_and_in_batches() {
         });
     }
     node.apply_all();
-    let next =
-        |node: &Node| expiry::next_due(&node.tree(), Access::Disk, &node.overlay, &node.state).unwrap();
+    let next = |node: &Node| next_due(&node.tree(), Access::Disk, &node.overlay, &node.state).unwrap();
     assert_eq!(next(&node), Some(1_000_100));
     node.stamp = 1_000_119;
-    assert_eq!(node.run(0, |txn| expiry::delete_due(txn, 4)), 8);
+    assert_eq!(node.run(0, |txn| delete_due(txn, 4)), 8);
     assert_eq!(next(&node), Some(1_000_108), "the overlay is seen");
-    assert_eq!(node.run(0, |txn| expiry::delete_due(txn, 100)), 12);
+    assert_eq!(node.run(0, |txn| delete_due(txn, 100)), 12);
     assert_eq!(next(&node), Some(1_000_120));
     node.check().unwrap();
     assert_eq!(node.state.databases()[0].counts.keys, 5);

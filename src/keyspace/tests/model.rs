@@ -374,7 +374,7 @@ fn run(seed: u64, drains: usize) -> std::result::Result<(), String> {
         }
         run.node.stamp += run.rng.u64(..400);
         if run.rng.u8(..) < 30 {
-            run.node.run(0, |txn| expiry::delete_due(txn, 5));
+            run.node.run(0, |txn| delete_due(txn, 5));
         }
     }
     run.node.check()?;

@@ -25,7 +25,10 @@ fn contents(model: &Model, restart_interval: usize) -> Bytes {
     contents
 }
 
-fn current(iter: &BlockIter) -> Option<(Vec<u8>, (u64, Option<Vec<u8>>))> {
+/// A key, and the index and value of its record.
+type Current = (Vec<u8>, (u64, Option<Vec<u8>>));
+
+fn current(iter: &BlockIter) -> Option<Current> {
     iter.valid().then(|| (iter.key().to_vec(), (iter.age(), iter.value().map(<[u8]>::to_vec))))
 }
 

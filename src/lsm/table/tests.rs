@@ -94,7 +94,10 @@ fn every_record_is_found_and_nothing_else() {
     }
 }
 
-fn current(iter: &TableIter) -> Option<(Vec<u8>, (u64, Option<Vec<u8>>))> {
+/// A key, and the index and value of its record.
+type Current = (Vec<u8>, (u64, Option<Vec<u8>>));
+
+fn current(iter: &TableIter) -> Option<Current> {
     iter.valid().then(|| (iter.key().to_vec(), (iter.index(), iter.value().map(<[u8]>::to_vec))))
 }
 
