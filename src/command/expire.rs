@@ -25,15 +25,17 @@ impl Ttl {
         Self { word, unit_ms: 1, is_absolute: false }
     }
 
-    /// Takes EX, PX, EXAT or PXAT with its number, which is looked at later.
-    pub(super) fn parse(args: &mut ArgReader<'_>) -> Result<Option<Self>> {
+    /// Takes EX, PX, EXAT or PXAT with its number, which is looked at later. Of several only the last counts, and they
+    /// must all be the same option as the one `before`.
+    pub(super) fn parse(args: &mut ArgReader<'_>, before: Option<Self>) -> Result<Option<Self>> {
         for (token, unit_ms, is_absolute) in
             [("EX", 1_000, false), ("PX", 1, false), ("EXAT", 1_000, true), ("PXAT", 1, true)]
         {
             if args.token(token) {
                 let ttl = Self { word: args.position(), unit_ms, is_absolute };
                 args.bytes()?;
-                return Ok(Some(ttl));
+                let is_same = before.is_none_or(|before| Self { word: ttl.word, ..before } == ttl);
+                return if is_same { Ok(Some(ttl)) } else { Err(CommandError::Syntax.into()) };
             }
         }
         Ok(None)

@@ -193,7 +193,6 @@ impl SetOptions {
     fn parse(mut args: ArgReader<'_>) -> Result<Self> {
         let mut options = Self::default();
         while args.remaining() > 0 {
-            let has_time = options.keeps_ttl || options.ttl.is_some();
             if options.condition != If::Present && args.token("NX") {
                 options.condition = If::Absent;
             } else if options.condition != If::Absent && args.token("XX") {
@@ -202,7 +201,9 @@ impl SetOptions {
                 options.returns_old = true;
             } else if options.ttl.is_none() && args.token("KEEPTTL") {
                 options.keeps_ttl = true;
-            } else if !has_time && let Some(ttl) = Ttl::parse(&mut args)? {
+            } else if !options.keeps_ttl
+                && let Some(ttl) = Ttl::parse(&mut args, options.ttl)?
+            {
                 options.ttl = Some(ttl);
             } else {
                 return Err(CommandError::Syntax.into());
@@ -325,10 +326,17 @@ fn get_del(txn: &mut WriteTxn<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Re
 }
 
 fn get_ex(txn: &mut WriteTxn<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
+    let (mut persists, mut ttl) = (false, None);
     let mut options = args.reader(2);
-    let persists = options.token("PERSIST");
-    let ttl = if persists { None } else { Ttl::parse(&mut options)? };
-    options.finish()?;
+    while options.remaining() > 0 {
+        if ttl.is_none() && options.token("PERSIST") {
+            persists = true;
+        } else if !persists && let Some(parsed) = Ttl::parse(&mut options, ttl)? {
+            ttl = Some(parsed);
+        } else {
+            return Err(CommandError::Syntax.into());
+        }
+    }
     let key = txn.key(&args[1]);
     let text = string::get_old(txn, &key)?;
     reply(text.as_ref(), out);

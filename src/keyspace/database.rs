@@ -13,7 +13,7 @@ pub(crate) fn flush(txn: &mut WriteTxn<'_>, db: u32) -> Result {
         return Ok(());
     }
     txn.delete(&count_key(old.keyspace));
-    let keyspace = txn.draw_keyspace();
+    let keyspace = txn.draw_keyspace(old.keyspace);
     txn.set_database(db, Database { keyspace, counts: Counts::default() });
     moved::bury_keyspace(txn, old.keyspace)
 }

@@ -156,6 +156,13 @@ pub(crate) fn meta_position(keyspace: u32, position: u64) -> Encoded {
     bytes
 }
 
+/// The first key of the TTL index of a keyspace that is due at or after `expire_ms`.
+pub(crate) fn ttl_position(keyspace: u32, expire_ms: u64) -> Encoded {
+    let mut bytes = family_prefix(TTL, keyspace);
+    bytes.extend_from_slice(&expire_ms.to_be_bytes());
+    bytes
+}
+
 /// What all keys of a keyspace in one family begin with.
 pub(crate) fn family_prefix(family: u8, keyspace: u32) -> Encoded {
     let mut bytes = Encoded::new();

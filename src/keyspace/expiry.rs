@@ -2,9 +2,12 @@
 //!
 //! Nothing depends on it: a key that is due is absent for everyone who lives at a stamp at or after its time. It gives
 //! back the space, and tells those who watch.
+//!
+//! What was deleted leaves tombstones at the front of the index. [`State`] therefore remembers from which time on the
+//! index can hold anything, so that they are not walked over again and again until compaction drops them.
 
 use super::TTL;
-use super::encoding::{decode_ttl_key, family_prefix};
+use super::encoding::{decode_ttl_key, family_prefix, ttl_position};
 use super::error::Result;
 use super::overlay::Overlay;
 use super::source::Source;
@@ -17,7 +20,10 @@ pub fn next_due(base: &lsm::View, access: Access, overlay: &Overlay, state: &Sta
     let source = Source { base, overlay: Some(overlay), access };
     let mut earliest = None;
     for database in state.databases().iter().filter(|database| database.counts.expires > 0) {
-        let walk = source.walk_all(family_prefix(TTL, database.keyspace))?;
+        let walk = source.walk(
+            family_prefix(TTL, database.keyspace),
+            &ttl_position(database.keyspace, state.ttl_floor(database.keyspace)),
+        )?;
         let at = walk.key().map(|key| decode_ttl_key(key).0);
         assert!(at.is_some(), "keyspace {} counts keys with a time to live", database.keyspace);
         earliest = earliest.into_iter().chain(at).min();
@@ -33,7 +39,10 @@ pub fn delete_due(txn: &mut WriteTxn<'_>, keys_max: usize) -> Result<usize> {
             continue;
         }
         let mut due = Vec::new();
-        let mut walk = txn.source().walk_all(family_prefix(TTL, database.keyspace))?;
+        let keyspace = database.keyspace;
+        let from = ttl_position(keyspace, txn.ttl_floor(keyspace));
+        let mut walk = txn.source().walk(family_prefix(TTL, keyspace), &from)?;
+        let first = walk.key().map(|record| decode_ttl_key(record).0);
         while let Some(record) = walk.key()
             && due.len() < keys_max
         {
@@ -45,6 +54,9 @@ pub fn delete_due(txn: &mut WriteTxn<'_>, keys_max: usize) -> Result<usize> {
             walk.next()?;
         }
         drop(walk);
+        if let Some(at) = first {
+            txn.raise_ttl_floor(keyspace, at);
+        }
         for key in &due {
             // To look at a key that is due deletes it.
             assert!(txn.header(key)?.is_none(), "the TTL index says that a key is due, and META denies it");

@@ -71,7 +71,7 @@ pub(crate) mod database;
 mod drain;
 mod encoding;
 mod error;
-pub mod expiry;
+mod expiry;
 mod extended;
 pub(crate) mod hash;
 pub(crate) mod key;

@@ -35,8 +35,10 @@ impl<'a> Source<'a> {
 
     /// A walk over the keys that begin with `prefix`, at the first of them that is not below `from`.
     pub(super) fn walk(&self, prefix: Encoded, from: &[u8]) -> Result<Walk<'a>> {
+        let mut base = self.base.cursor(self.access);
+        base.set_bounds(&prefix, end_of(&prefix).as_deref());
         let mut walk = Walk {
-            base: self.base.cursor(self.access),
+            base,
             overlay: self.overlay,
             upper: None,
             upper_rest: None,
@@ -56,6 +58,14 @@ impl<'a> Source<'a> {
         let from = prefix.clone();
         self.walk(prefix, &from)
     }
+}
+
+/// The first key behind all those that begin with `prefix`; `None` if nothing can follow them.
+fn end_of(prefix: &[u8]) -> Option<Encoded> {
+    let last = prefix.iter().rposition(|&byte| byte < u8::MAX)?;
+    let mut end = Encoded::from_slice(&prefix[..=last]);
+    end[last] += 1;
+    Some(end)
 }
 
 /// Which layer holds the current record.
@@ -129,7 +139,7 @@ impl Walk<'_> {
     /// Decides which layer is next, and steps over what the overlay deletes or covers.
     fn settle(&mut self) -> Result {
         loop {
-            let base = self.base.valid().then(|| self.base.key()).filter(|key| key.starts_with(&self.prefix));
+            let base = self.base.valid().then(|| self.base.key());
             let upper = self.upper.filter(|(key, _)| key.starts_with(&self.prefix));
             self.current = match (base, upper) {
                 (None, None) => Layer::End,

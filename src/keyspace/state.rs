@@ -8,6 +8,7 @@
 //! | `seed` | the seed of all hashes (8) |
 //! | `stamp` | time of the entry, ms since 1970 (8) |
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::SYSTEM;
@@ -194,6 +195,9 @@ pub struct State {
     /// The limits that commands obey; the executor keeps them as they are configured.
     pub limits: Limits,
     stamp: u64,
+    /// Of a keyspace, a time before which its TTL index holds nothing; 0 if it is not here. What is undone may leave it
+    /// too low, never too high.
+    ttl_floors: BTreeMap<u32, u64>,
 }
 
 impl State {
@@ -218,7 +222,15 @@ impl State {
                 database.counts = Counts::decode(&value);
             }
         }
-        Ok(Self { next, databases, map, is_unformed, limits: Limits::default(), stamp })
+        Ok(Self {
+            next,
+            databases,
+            map,
+            is_unformed,
+            limits: Limits::default(),
+            stamp,
+            ttl_floors: BTreeMap::new(),
+        })
     }
 
     /// The stamp of the last entry in the tree when the state was loaded: a new leadership's time begins no earlier.
@@ -239,6 +251,29 @@ impl State {
     /// What views of this state need.
     pub fn map(&self) -> &Arc<DatabaseMap> {
         &self.map
+    }
+
+    /// A time before which the TTL index of `keyspace` holds nothing.
+    pub(super) fn ttl_floor(&self, keyspace: u32) -> u64 {
+        self.ttl_floors.get(&keyspace).copied().unwrap_or(0)
+    }
+
+    /// The TTL index of `keyspace` begins with `at`: everything that was before is deleted, by commands that will not be
+    /// undone without this state.
+    pub(super) fn raise_ttl_floor(&mut self, keyspace: u32, at: u64) {
+        self.ttl_floors.insert(keyspace, at);
+    }
+
+    /// `keyspace` is no more.
+    pub(super) fn forget_ttl_floor(&mut self, keyspace: u32) {
+        self.ttl_floors.remove(&keyspace);
+    }
+
+    /// Something in `keyspace` becomes due at `at`.
+    pub(super) fn lower_ttl_floor(&mut self, keyspace: u32, at: u64) {
+        if let Some(floor) = self.ttl_floors.get_mut(&keyspace) {
+            *floor = at.min(*floor);
+        }
     }
 
     /// The map follows the databases, after a flush, a swap, or the undoing of one.

@@ -222,6 +222,7 @@ impl<'a> WriteTxn<'a> {
             if let Some(at) = due_after {
                 self.put(&key.ttl_key(at), &[]);
                 self.drain.note_due(at);
+                self.state.lower_ttl_floor(key.keyspace(), at);
             }
         }
         let keys = i64::from(new.is_some()) - i64::from(old.is_some());
@@ -286,6 +287,14 @@ impl<'a> WriteTxn<'a> {
         self.put(&grave, &[]);
     }
 
+    pub(super) fn ttl_floor(&self, keyspace: u32) -> u64 {
+        self.state.ttl_floor(keyspace)
+    }
+
+    pub(super) fn raise_ttl_floor(&mut self, keyspace: u32, at: u64) {
+        self.state.raise_ttl_floor(keyspace, at);
+    }
+
     pub(super) fn databases(&self) -> &[Database; DATABASES] {
         &self.state.databases
     }
@@ -298,7 +307,9 @@ impl<'a> WriteTxn<'a> {
         self.drain.set_database(self.state, db as usize, database);
     }
 
-    pub(super) fn draw_keyspace(&mut self) -> u32 {
+    /// A new keyspace, in the place of `old`.
+    pub(super) fn draw_keyspace(&mut self, old: u32) -> u32 {
+        self.state.forget_ttl_floor(old);
         self.drain.draw_keyspace(self.state)
     }
 }

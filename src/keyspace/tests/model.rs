@@ -272,6 +272,11 @@ impl Run {
         self.node.run(0, |txn| txn.settle(Seen { due: Vec::new(), is_stamp_used: true }));
         self.node.apply_all();
         let stamp = self.node.published.stamp;
+        let next = next_due(&self.node.tree(), Access::Disk, &self.node.overlay, &self.node.state).unwrap();
+        if next.is_none_or(|at| at > stamp) {
+            let times = self.model.iter().flat_map(BTreeMap::values).filter_map(|(_, at)| *at);
+            assert_eq!(next, times.min());
+        }
         for db in 0..DBS {
             let model = &self.model[db as usize];
             self.node
