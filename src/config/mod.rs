@@ -1,11 +1,11 @@
 //! Configuration: one table of directives, and what it is turned into.
 //!
-//! A directive is one row of [`directive::GROUPS`]: its name, the kind of its value, its default, what it does and
+//! A directive is one row of `directive::GROUPS`: its name, the kind of its value, its default, what it does and
 //! when it may change. From the rows come the grammar of configuration files (that of redis.conf), the flags
 //! (`--name value`), the environment (`SISYPHUSDB_CONF_NAME`), `CONFIG GET|SET|REWRITE`, `--help` and
 //! docs/configuration.md. A later source wins: default < file < environment < flags < CONFIG SET.
 //!
-//! Words become values in two steps. [`Values`] holds the canonical text of every row; [`Config`] (fixed when the
+//! Words become values in two steps. `Values` holds the canonical text of every row; [`Config`] (fixed when the
 //! process starts) and [`Settings`] (replaced as a whole by CONFIG SET) are the typed form, and nothing outside this
 //! module parses a string. A value that needs the machine (a share of its memory, its descriptors) is filled in from
 //! [`Machine`], so a test can name one.

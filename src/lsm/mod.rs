@@ -7,7 +7,7 @@
 //! # The write path
 //!
 //! The one writer owns the [`Tree`] and hands it each committed entry: [`Tree::apply`] puts its effects into the active
-//! [memtable](memtable), under the index of the entry, and cannot fail. When an entry does not fit any more, the memtable is sealed
+//! [memtable], under the index of the entry, and cannot fail. When an entry does not fit any more, the memtable is sealed
 //! and the entry goes to a new one; so a memtable ends between two entries, and which entry was its last one is fixed then.
 //! [`FlushJob`] writes the oldest sealed memtable as sorted tables, and in one edit of the manifest adds them and says: all up to
 //! this entry, and the membership there, is in tables. After [`Tree::install`] the log may be cut up to it.

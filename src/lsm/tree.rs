@@ -124,7 +124,7 @@ impl Tree {
     /// Opens the tree in `dir`, or makes an empty one there. What files a crash left behind is removed.
     ///
     /// # Errors
-    /// Any error is fatal: [`Error::Corrupt`] says which file does not hold what was written.
+    /// Any error is fatal: `Error::Corrupt` says which file does not hold what was written.
     pub fn open(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Result<Tree> {
         options.check();
         let generation = generation::open(&*disk, dir)?;

@@ -1,6 +1,6 @@
 //! Compaction: merges tables so that reads look into few of them, and drops what no read can reach.
 //!
-//! [`pick`] decides and does nothing; [`CompactionJob`] does what was decided. There is one at a time; memtables are
+//! `pick` decides and does nothing; [`CompactionJob`] does what was decided. There is one at a time; memtables are
 //! flushed meanwhile.
 //!
 //! **Levels.** Level 0 holds runs as they were flushed. The *base level* is the one that level 0 is merged into: the
