@@ -112,6 +112,21 @@ fn a_flush_that_records_too_high_an_index_is_noticed() {
 }
 
 #[test]
+fn a_node_without_its_log_does_not_start() {
+    let lose_log = || {
+        let mut world = World::new(1);
+        world.start();
+        world.start_without_log()
+    };
+    let refused = lose_log().err().expect("entries are missing").to_string();
+    assert!(refused.contains("entries are missing"), "{refused}");
+    let noticed = bugs::with(Bug::BootUnchecked, || {
+        catch_unwind(AssertUnwindSafe(lose_log)).map_or(true, |recovered| recovered.is_err())
+    });
+    assert!(!noticed, "without the rule the node starts on a state that lacks acknowledged writes");
+}
+
+#[test]
 fn a_row_that_is_older_than_it_says_is_noticed() {
     assert_caught(Bug::RowCacheStale, 300);
 }

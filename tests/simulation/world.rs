@@ -11,7 +11,7 @@ use std::{
 
 use sisyphusdb::{
     disk::{Disk, SimDisk},
-    driver::{Core, Fatal, Scratch, Setup, Task, recover},
+    driver::{Core, Fatal, RecoveryError, Scratch, Setup, Task, recover},
     executor::{Clock, Executor, Input, Item, Limits, Message, Next, Now, Recipient, Tuning},
     keyspace, log, lsm, raft,
 };
@@ -271,6 +271,24 @@ impl World {
         };
         up.core.executor.push_quietly(input);
         Ok(())
+    }
+
+    /// Works until something is in tables, then loses the log and starts again.
+    pub(super) fn start_without_log(&mut self) -> Result<Core, RecoveryError> {
+        loop {
+            self.step().expect("the disk is well");
+            let up = self.up.as_ref().expect("the node is up");
+            if up.core.store().published().view.flushed().index > 0 {
+                break;
+            }
+        }
+        self.crash();
+        for name in self.disk.list("shard-0/log").unwrap() {
+            self.disk.remove(&format!("shard-0/log/{name}")).unwrap();
+        }
+        let setup = self.setup();
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        recover(&disk, setup, &self.clock)
     }
 
     /// Asks the node for one string and steps it until it has answered; `None` when the machine died meanwhile.
