@@ -4,4 +4,5 @@
 mod documents;
 mod fuzz;
 mod layers;
+mod processes;
 mod simulation;
