@@ -63,6 +63,8 @@ fn standing(cursor: &Cursor) -> Option<(Vec<u8>, Index, Option<Vec<u8>>)> {
 
 /// Compares every way of reading with the model, for a view at `at`.
 fn check_view(memtable: &Arc<Memtable>, model: &Model, at: Index, probes: &[Vec<u8>]) {
+    // A hint: all that it may do is not to panic.
+    memtable.touch(&probes.iter().chain(model.0.keys()).map(Vec::as_slice).collect::<Vec<_>>());
     for key in probes.iter().chain(model.0.keys()) {
         let expected = model.get(key, at).map(|value| value.map(<[u8]>::to_vec));
         assert_eq!(get(memtable, key, at), expected, "get {key:?} at {at}");
