@@ -77,10 +77,7 @@ impl Spares {
         if self.next.is_some() {
             return Ok(false);
         }
-        match self.ready.pop() {
-            Some(spare) => self.dedicate(spare, number, epoch)?,
-            None => self.fill()?,
-        }
+        self.advance(number, epoch, FILL_BYTES as u64)?;
         Ok(true)
     }
 
@@ -91,7 +88,8 @@ impl Spares {
                 assert_eq!((next.number, next.epoch), (number, epoch), "segments are made in order");
                 return Ok(next);
             }
-            self.prepare(number, epoch)?;
+            // Now somebody waits for all of it: one sync is enough.
+            self.advance(number, epoch, u64::MAX)?;
         }
     }
 
@@ -128,6 +126,13 @@ impl Spares {
         self.disk.sync_dir(&self.dir).map_err(failed("sync", &self.dir))
     }
 
+    fn advance(&mut self, number: u64, epoch: u64, fill_bytes: u64) -> Result<()> {
+        match self.ready.pop() {
+            Some(spare) => self.dedicate(spare, number, epoch),
+            None => self.fill(fill_bytes),
+        }
+    }
+
     /// Gives a spare the name of the next segment.
     fn dedicate(&mut self, spare: FileName, number: u64, epoch: u64) -> Result<()> {
         let from = spare.path(&self.dir);
@@ -139,8 +144,8 @@ impl Spares {
         Ok(())
     }
 
-    /// Writes the next zeros of a new spare; the last ones make it one.
-    fn fill(&mut self) -> Result<()> {
+    /// Writes and syncs the next zeros of a new spare, at most `bytes_max`; the last ones make it one.
+    fn fill(&mut self, bytes_max: u64) -> Result<()> {
         let Some(filling) = &mut self.filling else {
             let id = self.take_id();
             let path = FileName::Filling(id).path(&self.dir);
@@ -149,11 +154,13 @@ impl Spares {
             return Ok(());
         };
         let path = FileName::Filling(filling.id).path(&self.dir);
-        let left = self.options.segment_bytes - filling.filled;
-        let step = usize::try_from(left).unwrap_or(FILL_BYTES).min(FILL_BYTES);
-        filling.file.write_at(&ZEROS[..step], filling.filled).map_err(failed("write", &path))?;
+        let end = filling.filled.saturating_add(bytes_max).min(self.options.segment_bytes);
+        while filling.filled < end {
+            let step = usize::try_from(end - filling.filled).unwrap_or(FILL_BYTES).min(FILL_BYTES);
+            filling.file.write_at(&ZEROS[..step], filling.filled).map_err(failed("write", &path))?;
+            filling.filled += step as u64;
+        }
         filling.file.sync().map_err(failed("sync", &path))?;
-        filling.filled += step as u64;
         self.syncs += 1;
         if filling.filled == self.options.segment_bytes {
             let spare = FileName::Spare(filling.id);
