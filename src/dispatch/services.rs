@@ -202,8 +202,8 @@ impl Services {
         }
     }
 
-    /// Makes a checkpoint of everything that is applied, in a directory named after the present time. Only the newest
-    /// is kept.
+    /// Makes a checkpoint of everything that is applied, in a directory named after the present time. It stays until
+    /// an operator removes it.
     ///
     /// # Errors
     ///
