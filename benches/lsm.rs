@@ -30,19 +30,19 @@ use sisyphusdb::{
 
 /// What is written and read.
 #[derive(Clone, Copy, Debug)]
-pub struct Workload {
+pub(crate) struct Workload {
     /// Distinct keys.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Bytes of a value; random.
-    pub value_bytes: usize,
+    pub(crate) value_bytes: usize,
     /// Effects of one entry.
-    pub batch: usize,
+    pub(crate) batch: usize,
     /// Bytes of the cache.
-    pub cache_bytes: u64,
+    pub(crate) cache_bytes: u64,
     /// Bytes of a memtable.
-    pub memtable_bytes: usize,
+    pub(crate) memtable_bytes: usize,
     /// Seed of all that is random.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Default for Workload {
@@ -61,7 +61,7 @@ impl Default for Workload {
 impl Workload {
     /// Returns the key with this number: family, keyspace, 8 uniform bytes, the user's key. Keys with even numbers are
     /// written, those with odd ones lie between them and are absent.
-    pub fn key(number: u64) -> [u8; 29] {
+    pub(crate) fn key(number: u64) -> [u8; 29] {
         let mut key = [0; 29];
         key[0] = 1;
         key[4] = 7;
@@ -185,13 +185,13 @@ impl Start {
 
     fn processor() -> Duration {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+        Duration::try_from(time).expect("processor time is not negative")
     }
 }
 
 fn line(name: &str, operations: u64, start: &Start, more: &str) {
-    let nanos = start.0.elapsed().as_nanos() as u64 / operations.max(1);
-    let processor = (Start::processor() - start.1).as_nanos() as u64 / operations.max(1);
+    let each = |time: Duration| time.as_nanos() / u128::from(operations.max(1));
+    let (nanos, processor) = (each(start.0.elapsed()), each(Start::processor() - start.1));
     eprintln!(
         "{name:<24} {nanos:>6} ns/op, {processor:>6} of this thread's processor, {:>8} op/s  {more}",
         1_000_000_000 / nanos.max(1)
@@ -216,7 +216,7 @@ fn filters(before: &Stats, after: &Stats) -> String {
 }
 
 /// Runs all of it and prints what came out.
-pub fn run(workload: &Workload) {
+pub(crate) fn run(workload: &Workload) {
     let mut rng = fastrand::Rng::with_seed(workload.seed);
     let mut node = Node::new(workload);
     let mut order: Vec<u64> = (0..workload.records).map(|number| 2 * number).collect();

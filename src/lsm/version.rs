@@ -70,12 +70,7 @@ pub(super) struct Run<T> {
     tables: Vec<Placed<T>>,
     /// The first bytes of each table's last key: a search reads these and follows one pointer at its end.
     fences: Vec<u64>,
-}
-
-impl<T> Clone for Run<T> {
-    fn clone(&self) -> Self {
-        Run { number: self.number, tables: self.tables.clone(), fences: self.fences.clone() }
-    }
+    bytes: u64,
 }
 
 impl<T> Run<T> {
@@ -90,7 +85,8 @@ impl<T> Run<T> {
             );
         }
         let fences = tables.iter().map(|placed| fence(&placed.properties.max_key)).collect();
-        Run { number, tables, fences }
+        let bytes = tables.iter().map(Placed::bytes).sum();
+        Run { number, tables, fences, bytes }
     }
 
     pub(super) fn tables(&self) -> &[Placed<T>] {
@@ -125,7 +121,7 @@ impl<T> Run<T> {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.tables.iter().map(Placed::bytes).sum()
+        self.bytes
     }
 }
 
@@ -135,20 +131,9 @@ pub(super) struct Version<T> {
     pub(super) number: u64,
     pub(super) flushed: Flushed,
     /// Newest first.
-    pub(super) level0: Vec<Run<T>>,
+    pub(super) level0: Vec<Arc<Run<T>>>,
     /// Levels 1 to 6, at positions 0 to 5.
-    pub(super) deeper: Vec<Run<T>>,
-}
-
-impl<T> Clone for Version<T> {
-    fn clone(&self) -> Self {
-        Version {
-            number: self.number,
-            flushed: self.flushed.clone(),
-            level0: self.level0.clone(),
-            deeper: self.deeper.clone(),
-        }
-    }
+    pub(super) deeper: Vec<Arc<Run<T>>>,
 }
 
 /// A table and where it stands.
@@ -192,8 +177,8 @@ impl<T> Version<T> {
             }
         }
         level0.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
-        let level0 = level0.into_iter().map(|(number, tables)| Run::new(number, tables)).collect();
-        let deeper = deeper.into_iter().map(|tables| Run::new(0, tables)).collect();
+        let level0 = level0.into_iter().map(|(number, tables)| Arc::new(Run::new(number, tables))).collect();
+        let deeper = deeper.into_iter().map(|tables| Arc::new(Run::new(0, tables))).collect();
         Version { number, flushed, level0, deeper }
     }
 
@@ -223,7 +208,7 @@ impl<T> Version<T> {
     }
 
     /// Returns all runs with their levels, newest first.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (usize, &Run<T>)> {
+    pub(super) fn runs(&self) -> impl Iterator<Item = (usize, &Arc<Run<T>>)> {
         let deeper = self.deeper.iter().enumerate().map(|(above, run)| (above + 1, run));
         self.level0.iter().map(|run| (0, run)).chain(deeper)
     }

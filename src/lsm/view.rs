@@ -7,7 +7,7 @@ use super::{
     memtable::{self, Memtable},
     merge::{Bounds, Merge, Source},
     table::{self, RunIter, Table, TableContext, filter},
-    version::{LEVELS, Run, Version},
+    version::{LEVELS, Version},
 };
 
 /// Data blocks of each run that a cursor may put into the cache. Longer scans go past it.
@@ -78,7 +78,7 @@ impl View {
                 .clone()
                 .map(|at| level(at).map(|run| run.tables().len() as u64).sum())
                 .collect(),
-            level_bytes: levels.map(|at| level(at).map(Run::bytes).sum()).collect(),
+            level_bytes: levels.map(|at| level(at).map(|run| run.bytes()).sum()).collect(),
             level0_runs: version.level0.len() as u64,
             table_records: version.tables().map(|placed| placed.properties.records).sum(),
             dead_bytes: version.tables().map(|placed| placed.dead_bytes).sum(),
@@ -125,7 +125,7 @@ impl View {
         let memtables = memtables.filter(|memtable| memtable.used_bytes() > 0);
         let memtables = memtables.map(|memtable| Source::Memtable(memtable.cursor(self.index)));
         let runs = sources.version.runs().filter(|(_, run)| !run.tables().is_empty());
-        let runs = runs.map(|(_, run)| Source::Run(RunIter::new(run.clone(), access, SCAN_FILLS_MAX)));
+        let runs = runs.map(|(_, run)| Source::Run(RunIter::new(Arc::clone(run), access, SCAN_FILLS_MAX)));
         Cursor { merge: Merge::new(memtables.chain(runs).collect()), _view: self.clone() }
     }
 }

@@ -25,7 +25,8 @@ pub(super) struct Graves {
 impl Graves {
     /// Reads the graves that are in the tables of `version`; `extra` are asked before them.
     pub(super) fn new(version: &Version<Table>, family: u8, extra: Option<Source>) -> Graves {
-        let tables = version.runs().map(|(_, run)| Source::Run(RunIter::new(run.clone(), Access::Disk, 0)));
+        let tables =
+            version.runs().map(|(_, run)| Source::Run(RunIter::new(Arc::clone(run), Access::Disk, 0)));
         let mut cursor = Merge::new(extra.into_iter().chain(tables).collect());
         cursor.set_bounds(Bounds::new(&[family], successor(&[family]).as_deref()));
         Graves { family, cursor, covering: Vec::new(), is_started: false, key: Vec::new() }
@@ -102,7 +103,8 @@ pub(super) struct Holders {
 
 impl Holders {
     pub(super) fn new(version: &Version<Table>) -> Holders {
-        let tables = version.runs().map(|(_, run)| Source::Run(RunIter::new(run.clone(), Access::Disk, 0)));
+        let tables =
+            version.runs().map(|(_, run)| Source::Run(RunIter::new(Arc::clone(run), Access::Disk, 0)));
         Holders { cursor: Merge::new(tables.collect()) }
     }
 

@@ -103,13 +103,13 @@ impl CompactionJob {
         let chosen = |run: &Run<Table>| -> Vec<Placed<Table>> {
             run.tables().iter().filter(is_input).cloned().collect()
         };
-        let runs: Vec<Run<Table>> = self
+        let runs: Vec<Arc<Run<Table>>> = self
             .version
             .runs()
-            .map(|(_, run)| Run::new(run.number, chosen(run)))
+            .map(|(_, run)| Arc::new(Run::new(run.number, chosen(run))))
             .filter(|run| !run.tables().is_empty())
             .collect();
-        let tables = || runs.iter().flat_map(Run::tables);
+        let tables = || runs.iter().flat_map(|run| run.tables());
         assert!(tables().count() == inputs.len(), "a plan is made of tables of its version");
         let base_index = tables().map(|placed| placed.properties.base_index).min().unwrap_or(0);
         let expected: u64 = tables().map(|placed| placed.properties.records).sum();
@@ -135,13 +135,13 @@ impl CompactionJob {
     /// Writes what is to be kept of the records in `runs`, and checks that every record was seen.
     fn merge_records(
         &self,
-        runs: &[Run<Table>],
+        runs: &[Arc<Run<Table>>],
         to: usize,
         expected: u64,
         outputs: &mut Outputs<'_>,
         pace: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> std::result::Result<(), Stop> {
-        let sources = runs.iter().map(|run| Source::Run(RunIter::new(run.clone(), Access::Disk, 0)));
+        let sources = runs.iter().map(|run| Source::Run(RunIter::new(Arc::clone(run), Access::Disk, 0)));
         let mut merge = Merge::new(sources.collect());
         let mut filter = Filter::new(self, to);
         let mut unpaced_bytes = 0;

@@ -1,5 +1,7 @@
 //! Decides what is to be compacted: a function of a version.
 
+use std::sync::Arc;
+
 use crate::lsm::{
     Levels,
     version::{BOTTOM, LEVELS, Placed, Run, Version},
@@ -61,7 +63,7 @@ pub(in crate::lsm) fn pick<T>(version: &Version<T>, levels: &Levels) -> Option<P
 pub(in crate::lsm) fn pending_bytes<T>(version: &Version<T>, levels: &Levels) -> u64 {
     let targets = Targets::new(version, levels);
     let level0 = if version.level0.len() >= levels.level0_runs {
-        version.level0.iter().map(Run::bytes).sum()
+        version.level0.iter().map(|run| run.bytes()).sum()
     } else {
         0
     };
@@ -79,7 +81,7 @@ struct Targets {
 
 impl Targets {
     fn new<T>(version: &Version<T>, levels: &Levels) -> Targets {
-        let largest = version.deeper.iter().map(Run::bytes).max().unwrap_or(0);
+        let largest = version.deeper.iter().map(|run| run.bytes()).max().unwrap_or(0);
         let mut bytes = [0; LEVELS];
         bytes[BOTTOM] = u64::MAX;
         let mut base = BOTTOM;
@@ -243,8 +245,8 @@ impl<T> Cluster<'_, T> {
     }
 }
 
-fn clusters<T>(level0: &[Run<T>]) -> Vec<Cluster<'_, T>> {
-    let mut tables: Vec<&Placed<T>> = level0.iter().flat_map(Run::tables).collect();
+fn clusters<T>(level0: &[Arc<Run<T>>]) -> Vec<Cluster<'_, T>> {
+    let mut tables: Vec<&Placed<T>> = level0.iter().flat_map(|run| run.tables()).collect();
     tables.sort_by(|a, b| (&a.properties.min_key, a.id()).cmp(&(&b.properties.min_key, b.id())));
     let mut clusters: Vec<Cluster<'_, T>> = Vec::new();
     for placed in tables {

@@ -1,5 +1,7 @@
 //! Walks the records of a run, table after table, in both directions.
 
+use std::sync::Arc;
+
 use super::{Table, TableIter};
 use crate::lsm::{Access, Index, Result, version::Run};
 
@@ -7,36 +9,37 @@ use crate::lsm::{Access, Index, Result, version::Run};
 ///
 /// The bounds that most methods take are hints: beyond them the iterator may end early, and reads nothing.
 pub(in crate::lsm) struct RunIter {
-    run: Run<Table>,
+    run: Arc<Run<Table>>,
     access: Access,
     fills_max: u32,
     at: usize,
-    table: Option<TableIter>,
+    /// Made at first use: many a run has nothing in the range that a cursor is for.
+    table: Option<Box<TableIter>>,
 }
 
 impl RunIter {
-    pub(in crate::lsm) fn new(run: Run<Table>, access: Access, fills_max: u32) -> RunIter {
+    pub(in crate::lsm) fn new(run: Arc<Run<Table>>, access: Access, fills_max: u32) -> RunIter {
         RunIter { run, access, fills_max, at: 0, table: None }
     }
 
     #[inline]
     pub(in crate::lsm) fn valid(&self) -> bool {
-        self.table.as_ref().is_some_and(TableIter::valid)
+        self.table.as_ref().is_some_and(|table| table.valid())
     }
 
     #[inline]
     pub(in crate::lsm) fn key(&self) -> &[u8] {
-        self.table.as_ref().map_or(&[], TableIter::key)
+        self.table.as_ref().map_or(&[], |table| table.key())
     }
 
     #[inline]
     pub(in crate::lsm) fn value(&self) -> Option<&[u8]> {
-        self.table.as_ref().and_then(TableIter::value)
+        self.table.as_ref().and_then(|table| table.value())
     }
 
     #[inline]
     pub(in crate::lsm) fn index(&self) -> Index {
-        self.table.as_ref().map_or(0, TableIter::index)
+        self.table.as_ref().map_or(0, |table| table.index())
     }
 
     /// Goes to the first record whose key is ≥ `key`.
@@ -107,11 +110,11 @@ impl RunIter {
         let table = self.run.tables()[position].table.clone();
         self.at = position;
         match &mut self.table {
-            Some(iter) if std::sync::Arc::ptr_eq(iter.table(), &table) => {}
+            Some(iter) if Arc::ptr_eq(iter.table(), &table) => {}
             Some(iter) => iter.reset(table),
-            None => self.table = Some(TableIter::new(table, self.access, self.fills_max)),
+            None => self.table = Some(Box::new(TableIter::new(table, self.access, self.fills_max))),
         }
-        self.table.as_mut()
+        self.table.as_deref_mut()
     }
 
     fn close(&mut self) -> Option<&mut TableIter> {

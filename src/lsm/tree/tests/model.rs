@@ -35,6 +35,40 @@ struct Harness {
     /// Of all results.
     history: u64,
     checkpoints: u32,
+    seen: Seen,
+}
+
+/// What the random operations came across: a test that never compacts shows nothing.
+#[derive(Debug, Default)]
+struct Seen {
+    flushes: u64,
+    compactions: u64,
+    moves: u64,
+    dead_tables: u64,
+    dead_records: u64,
+    filters: u64,
+    levels: BTreeSet<usize>,
+    reopened: u64,
+}
+
+impl Seen {
+    fn add(&mut self, stats: &Stats) {
+        self.flushes += stats.flushes;
+        self.compactions += stats.compactions;
+        self.moves += stats.moves;
+        self.dead_tables += stats.dead_tables_dropped;
+        self.dead_records += stats.dead_records_dropped;
+        self.filters += stats.filter_useful;
+        self.levels.extend((0..stats.level_tables.len()).filter(|&level| stats.level_tables[level] > 0));
+        self.reopened += 1;
+    }
+
+    fn assert_all(&self) {
+        let counts =
+            [self.flushes, self.compactions, self.moves, self.dead_tables, self.dead_records, self.filters];
+        assert!(counts.iter().all(|&count| count > 100) && self.levels.len() >= 5, "{self:?}");
+        assert!(self.reopened > 50, "{self:?}");
+    }
 }
 
 fn random_options(how: &mut Rng) -> Options {
@@ -81,6 +115,7 @@ impl Harness {
             memberships: BTreeMap::from([(0, Bytes::new())]),
             history: 0,
             checkpoints: 0,
+            seen: Seen::default(),
         }
     }
 
@@ -285,6 +320,7 @@ impl Harness {
     fn reopen(&mut self) -> Result<()> {
         let dir = "tree";
         (self.flush, self.compaction) = (None, None);
+        self.seen.add(&self.tree.stats());
         self.views.clear();
         self.options.cache = Arc::new(Cache::new(1 << 20));
         self.tree = open(&self.disk, dir, self.options.clone())?;
@@ -390,10 +426,15 @@ impl Harness {
 
 #[test]
 fn random_operations_agree_with_a_map() {
+    let mut seen = Seen::default();
     for seed in 0..30 {
         eprintln!("seed {seed}");
-        Harness::new(seed, seed).run(600);
+        let mut harness = Harness::new(seed, seed);
+        harness.seen = seen;
+        harness.run(600);
+        seen = harness.seen;
     }
+    seen.assert_all();
 }
 
 #[test]

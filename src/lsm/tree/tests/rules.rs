@@ -104,6 +104,14 @@ fn an_entry_is_never_left_out() {
 }
 
 #[test]
+#[should_panic(expected = "one effect per key and entry")]
+fn an_entry_with_two_effects_for_a_key_is_refused() {
+    let mut tree = open(&SimDisk::new(1), "tree", tiny()).unwrap();
+    let batch = Batch::builder().put(b"\x01\0a", b"1").put(b"\x01\0a", b"2").finish();
+    tree.apply(Position { index: 1, term: 1 }, &batch);
+}
+
+#[test]
 fn an_entry_larger_than_a_memtable_gets_one_of_its_own() {
     let mut tree = open(&SimDisk::new(1), "tree", tiny()).unwrap();
     put(&mut tree, b"\x01\0a", b"1");
