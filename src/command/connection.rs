@@ -3,12 +3,12 @@
 use super::spec::{Command, Compare, flag};
 use super::{client, wrong_arity};
 use crate::keyspace::{CommandError, Result};
+use crate::metrics::info::REDIS_VERSION;
 use crate::resp::{Args, Protocol, ReplyWriter};
 use crate::session::Session;
 
 /// Whose protocol and behaviour this node has, as HELLO says it. Clients choose what they send by it.
 const SERVER: &str = "redis";
-const REDIS_VERSION: &str = "7.2.4";
 
 /// The commands of this group.
 pub(super) const COMMANDS: &[Command] = &[

@@ -338,7 +338,7 @@ impl Connection {
     /// Tells the list of clients how things are.
     fn publish(&mut self) {
         let (sent, unsent, pieces) = self.client.sent_and_unsent();
-        let now_ms = self.services.shard.now().boot_us / 1000;
+        let now_ms = self.services.shard.now().wall_ms;
         self.conversation.session.buffers = Buffers {
             query: self.buffer.len(),
             query_free: self.buffer.capacity() - self.buffer.len(),

@@ -87,7 +87,7 @@ async fn admit(services: &Arc<Services>, mut stream: TcpStream, connections: &mu
     if let Err(error) = set_options(&stream, keepalive) {
         tracing::debug!(%error, "a connection keeps its default options");
     }
-    let now_ms = services.shard.now().boot_us / 1000;
+    let now_ms = services.shard.now().wall_ms;
     match services.clients.connect(endpoint, now_ms, clients_max) {
         Some(registration) => {
             connections.spawn(Connection::new(Arc::clone(services), stream, registration).run());

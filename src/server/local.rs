@@ -48,7 +48,7 @@ impl LocalClient {
     /// Runs one command.
     pub async fn call(&self, words: &[&[u8]]) -> LocalReply {
         let endpoint = Endpoint { remote: "http".to_owned(), local: "http".to_owned(), fd: -1 };
-        let now_ms = self.services.shard.now().boot_us / 1000;
+        let now_ms = self.services.shard.now().wall_ms;
         let Some(registration) = self.services.clients.connect(endpoint, now_ms, usize::MAX) else {
             return LocalReply::NotDone;
         };
