@@ -8,7 +8,8 @@ use crate::harness::{Launch, Ledger, Server, Workload, verify, write};
 
 const VALUE_BYTES: usize = 4096;
 const KEYS: u64 = 512 * 1024;
-const WRITERS: u64 = 4;
+/// Enough writes in flight that a disk whose syncs are slow is not what takes the time.
+const WRITERS: u64 = 16;
 const RESIDENT_BYTES_MAX: u64 = 256 << 20;
 const RESTART_MAX: Duration = Duration::from_secs(2);
 
@@ -54,9 +55,10 @@ fn fill(server: &Server, ledger: &Arc<Ledger>) {
         .map(|writer| {
             let (mut client, ledger) = (server.client(), Arc::clone(ledger));
             std::thread::spawn(move || {
-                let mut numbers: Vec<u64> = (writer..KEYS).step_by(4).collect();
+                let mut numbers: Vec<u64> =
+                    (writer..KEYS).step_by(usize::try_from(WRITERS).unwrap()).collect();
                 fastrand::Rng::with_seed(writer).shuffle(&mut numbers);
-                for batch in numbers.chunks(16) {
+                for batch in numbers.chunks(32) {
                     let done = write(&mut client, &ledger, batch).unwrap();
                     assert_eq!(done, batch.len() as u64, "every write is acknowledged");
                 }

@@ -8,7 +8,8 @@ use crate::harness::{Client, Fault, Launch, Ledger, Load, Reply, Shim, Workload,
 const READS_A_SECOND: u64 = 1_000;
 const SECONDS: u64 = 4;
 const P99_MAX: Duration = Duration::from_millis(5);
-/// A machine that is busy with something else is given more chances; a design that waits for the disk needs none.
+/// On a machine that is busy with something else no read is quick: then what counts is that a disk at rest makes no
+/// difference. Waiting for it would cost a second.
 const TRIES: usize = 3;
 
 #[test]
@@ -20,20 +21,24 @@ fn hot_keys_are_read_while_the_disk_stalls() {
     let ledger = Arc::new(Ledger::new(Workload { seed: 1, keys: 1_000, value_bytes: 64 }));
     let numbers: Vec<u64> = (0..1_000).collect();
     write(&mut server.client(), &ledger, &numbers).unwrap();
-    let worst: Vec<Duration> = (0..TRIES)
+    let tries: Vec<(Duration, Duration)> = (0..TRIES)
         .map(|_| {
+            let at_rest = p99_of_reads(&mut server.client());
             shim.set(Fault::Slow { milliseconds: 1_000 });
             let load = Load::start(&server, &ledger, 4, 1);
-            let p99 = p99_of_reads(&mut server.client());
+            let stalled = p99_of_reads(&mut server.client());
             shim.set(Fault::None);
             let written = load.stop();
             // Four writers with 16 commands each, and a second for every group.
             assert!(written < 4 * 16 * 2 * SECONDS, "{written} writes: the disk did not stall");
-            p99
+            (at_rest, stalled)
         })
         .collect();
-    println!("p99 of GETs while each sync takes a second: {worst:?}");
-    assert!(worst.iter().any(|p99| *p99 < P99_MAX), "p99 of GETs: {worst:?}");
+    println!("p99 of GETs, first with a disk at rest, then while each sync takes a second: {tries:?}");
+    assert!(
+        tries.iter().any(|(at_rest, stalled)| *stalled < P99_MAX.max(*at_rest * 2)),
+        "p99 of GETs with the disk at rest and stalled: {tries:?}"
+    );
 }
 
 /// Reads at a fixed rate; a read that comes late counts from when it was due.
