@@ -268,8 +268,7 @@ fn write_docs(command: &Command, out: &mut ReplyWriter<'_>) {
     let arguments = parse(command.syntax);
     let children: Vec<&Command> = command.children().iter().filter(|child| is_shown(child)).collect();
     let deprecated = command.deprecated;
-    let fields = 3
-        + usize::from(!command.complexity.is_empty())
+    let fields = 4
         + if deprecated.is_some() { 3 } else { 0 }
         + usize::from(!arguments.is_empty())
         + usize::from(!children.is_empty());
@@ -278,9 +277,7 @@ fn write_docs(command: &Command, out: &mut ReplyWriter<'_>) {
     write_text("summary", command.summary, out);
     write_text("since", command.since, out);
     write_text("group", command.group.word(), out);
-    if !command.complexity.is_empty() {
-        write_text("complexity", command.complexity, out);
-    }
+    write_text("complexity", command.complexity, out);
     if let Some((since, instead)) = deprecated {
         out.bulk(b"doc_flags");
         write_names(["deprecated"].into_iter(), out);

@@ -371,7 +371,7 @@ pub struct Command {
     pub since: &'static str,
     /// One sentence.
     pub summary: &'static str,
-    /// Its cost, as Redis documents it; empty when it is constant or does not matter.
+    /// Its cost; constant unless the row says otherwise.
     pub complexity: &'static str,
     /// Hints for proxies and cluster clients.
     pub tips: &'static [&'static str],
@@ -417,6 +417,7 @@ impl Command {
     pub const fn container(name: &'static str, subcommands: &'static [Self]) -> Self {
         Self::new(name, "", Handler::Session(super::bare_container))
             .arity(-2)
+            .complexity("depends on the subcommand")
             .flag(flag::CONTAINER)
             .subcommands(subcommands)
     }
@@ -432,7 +433,7 @@ impl Command {
             group: Group::Server,
             since: "",
             summary: "",
-            complexity: "",
+            complexity: "O(1)",
             tips: &[],
             deprecated: None,
             compare: Compare::Exact,
