@@ -164,8 +164,9 @@ impl Shard {
         }
     }
 
-    /// Hands `input` to the executor from a thread that must not drain.
-    fn submit_from_thread(self: &Arc<Self>, input: Input) {
+    /// Hands `input` to the executor from where draining is not allowed: a thread that serves something else, or a
+    /// caller who holds a lock.
+    pub fn submit_from_thread(self: &Arc<Self>, input: Input) {
         self.core.executor.push_quietly(input);
         self.spawn_turn();
     }

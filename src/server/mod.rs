@@ -128,14 +128,12 @@ impl Server {
         Ok(())
     }
 
-    /// What CONFIG SET changes reaches the executor.
+    /// What CONFIG SET changes reaches the executor before its reply the client, so that the next command sees it.
     fn follow_directives(&self) {
         let services = Arc::downgrade(&self.services);
-        let runtime = tokio::runtime::Handle::current();
         self.services.config.on_change(move |_| {
             if let Some(services) = services.upgrade() {
-                let tuning = open::tuning(&services.config);
-                runtime.spawn(async move { services.shard.submit(Input::Tune(tuning)) });
+                services.shard.submit_from_thread(Input::Tune(open::tuning(&services.config)));
             }
         });
     }

@@ -1,6 +1,9 @@
 //! Commands that look at the node: what they see, and how what they ask is carried out.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use super::status::status;
 use crate::{
@@ -22,8 +25,8 @@ pub(super) async fn run(
     let Handler::Node(handler) = command.handler else { unreachable!("dispatch knows what ends a batch") };
     let mut reply = Outbox::new();
     let protocol = session.protocol;
-    let started = SystemTime::now();
-    let now_micros = started
+    let started = Instant::now();
+    let now_micros = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     let mut writer = ReplyWriter::new(&mut reply, protocol);
@@ -43,7 +46,7 @@ pub(super) async fn run(
         Ok(Some(ask)) => carry_out(services, session, ask).await.err(),
         Err(failure) => Some(failure.to_string()),
     };
-    let took = started.elapsed().unwrap_or_default();
+    let took = started.elapsed();
     services.stats.local(|local| {
         local.command(usize::from(command.id), 1, took);
         if let Some(error) = &refusal {
@@ -51,6 +54,8 @@ pub(super) async fn run(
             local.error(error);
         }
     });
+    // By the thresholds as they are now: the CONFIG SET that lowers one is the first to be noted.
+    services.note_slow(session.info(), args, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     if let Some(refusal) = refusal {
         reply.clear();
         ReplyWriter::new(&mut reply, protocol).error(refusal);
