@@ -2,6 +2,9 @@
 //!
 //! They are compiled in only with the feature `planted-bugs`, which the tests of this package switch on; in any other
 //! build [`on`] is a constant `false` and costs nothing.
+//!
+//! One bug is of another kind: [`with_handler_answering_ok`] replaces the handler of one command, on all threads, to
+//! show that the tests of that command would notice.
 
 /// A planted bug. One is on at a time, chosen at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,7 @@ pub enum Bug {
 #[cfg(feature = "planted-bugs")]
 mod switch {
     use std::cell::Cell;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::Bug;
 
@@ -72,14 +76,44 @@ mod switch {
         let _restore = Restore(CHOSEN.replace(Some(bug)));
         body()
     }
+
+    /// No command's number.
+    const NO_HANDLER: u32 = u32::MAX;
+
+    static REPLACED_HANDLER: AtomicU32 = AtomicU32::new(NO_HANDLER);
+
+    /// Whether the command of this number only answers `+OK`, on all threads.
+    pub fn handler_answers_ok(command: u16) -> bool {
+        REPLACED_HANDLER.load(Ordering::Relaxed) == u32::from(command)
+    }
+
+    /// Runs `body` while the command of this number only answers `+OK`.
+    pub fn with_handler_answering_ok<R>(command: u16, body: impl FnOnce() -> R) -> R {
+        struct Restore;
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                REPLACED_HANDLER.store(NO_HANDLER, Ordering::Relaxed);
+            }
+        }
+        REPLACED_HANDLER.store(u32::from(command), Ordering::Relaxed);
+        let _restore = Restore;
+        body()
+    }
 }
 
 #[cfg(feature = "planted-bugs")]
-pub use switch::{on, with};
+pub use switch::{handler_answers_ok, on, with, with_handler_answering_ok};
 
 /// Whether `bug` is switched on: never, in this build.
 #[cfg(not(feature = "planted-bugs"))]
 #[inline(always)]
 pub const fn on(_: Bug) -> bool {
+    false
+}
+
+/// Whether a command's handler is replaced: never, in this build.
+#[cfg(not(feature = "planted-bugs"))]
+#[inline(always)]
+pub const fn handler_answers_ok(_: u16) -> bool {
     false
 }
