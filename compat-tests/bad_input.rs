@@ -401,3 +401,39 @@ fn a_client_whose_request_is_too_long_is_closed() {
     wire.expect_closed();
     Wire::connect(node.address).ask("EXISTS a b\r\n", ":0\r\n");
 }
+
+#[test]
+fn a_whole_pipeline_may_be_sent_before_a_reply_is_read() {
+    let node = Node::start(&[]);
+    let mut wire = Wire::connect(node.address);
+    let word = vec![b'e'; 10_000];
+    let count = 1_500;
+    // More than the sockets hold in both directions together, and less than client-query-buffer-limit.
+    wire.send(request(&[b"ECHO", &word]).repeat(count));
+    let reply = bulk(&word);
+    for _ in 0..count {
+        wire.expect(&reply);
+    }
+}
+
+#[test]
+fn many_that_sleep_and_long_writes_do_not_wait_for_each_other_for_ever() {
+    let node = Node::start(&[("enable-debug-command", "yes")]);
+    let keys: Vec<String> = (0..1_500).map(|number| format!("key:{number}")).collect();
+    let delete: Vec<&[u8]> = std::iter::once(&b"DEL"[..]).chain(keys.iter().map(String::as_bytes)).collect();
+    let mut sleepers: Vec<Wire> = (0..12).map(|_| Wire::connect(node.address)).collect();
+    let mut writers: Vec<Wire> = (0..3).map(|_| Wire::connect(node.address)).collect();
+    for sleeper in &mut sleepers {
+        sleeper.send(request(&[b"DEBUG", b"SLEEP", b"0.01"]));
+    }
+    for writer in &mut writers {
+        writer.send(request(&delete).repeat(10));
+    }
+    for writer in &mut writers {
+        writer.expect(":0\r\n".repeat(10));
+    }
+    for sleeper in &mut sleepers {
+        sleeper.expect("+OK\r\n");
+    }
+    still_serves(&node);
+}

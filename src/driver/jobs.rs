@@ -1,4 +1,4 @@
-//! Threads for those who block: flush, compaction, and a bounded pool for cold reads and long commands.
+//! Threads for those who block: flush, compaction, long or cold reads, and what the executor waits for.
 
 use std::{
     sync::{

@@ -43,8 +43,15 @@ use crate::{
 /// How long a task drains for others before it hands the executor to a task of its own.
 const DRAIN_MAX: Duration = Duration::from_micros(500);
 
-/// Threads for cold reads and long commands.
-const POOL_THREADS: usize = 4;
+/// Threads for reads that are long or wait for the disk.
+const READ_THREADS: usize = 4;
+
+/// Threads for what the executor waits for: its long turns and its loads. Apart from the reads, so that no number of
+/// slow reads holds up writes.
+const EXECUTOR_THREADS: usize = 4;
+
+/// How often DEBUG SLEEP looks whether the executor is at home.
+const HOLD_CHECK: Duration = Duration::from_millis(1);
 
 thread_local! {
     static SCRATCH: Cell<Option<Box<Drainer>>> = const { Cell::new(None) };
@@ -87,7 +94,8 @@ pub struct Shard {
     log_waker: Waker,
     flush: Workers,
     compaction: Workers,
-    pool: Workers,
+    reads: Workers,
+    executor: Workers,
     wake_at: watch::Sender<u64>,
 }
 
@@ -110,7 +118,8 @@ impl Shard {
             log_waker: Waker::default(),
             flush: Workers::for_flush()?,
             compaction: Workers::for_compaction()?,
-            pool: Workers::start("pool", POOL_THREADS, None)?,
+            reads: Workers::start("read", READ_THREADS, None)?,
+            executor: Workers::start("executor", EXECUTOR_THREADS, None)?,
             wake_at,
         });
         let writer = Arc::clone(&shard);
@@ -183,9 +192,9 @@ impl Shard {
         self.runtime.spawn(async move { shard.drain(executor, next) });
     }
 
-    /// Runs `work` on a thread that may wait for the disk.
+    /// Runs a read that is long or waits for the disk.
     pub fn run_blocking(&self, work: impl FnOnce() + Send + 'static) {
-        self.pool.run(move || {
+        self.reads.run(move || {
             work();
             Ok(())
         });
@@ -228,7 +237,7 @@ impl Shard {
     ) {
         loop {
             if next == Next::Block {
-                return self.drain_on_pool(executor);
+                return self.drain_on_thread(executor);
             }
             if started.elapsed() > DRAIN_MAX {
                 return self.spawn_drain(executor, next);
@@ -243,10 +252,10 @@ impl Shard {
         }
     }
 
-    /// Lets a pool thread evaluate what is long or waits for the disk; a task goes on after it.
-    fn drain_on_pool(self: &Arc<Self>, mut executor: Box<Executor>) {
+    /// Lets a thread of its own evaluate what is long or waits for the disk; a task goes on after it.
+    fn drain_on_thread(self: &Arc<Self>, mut executor: Box<Executor>) {
         let shard = Arc::clone(self);
-        self.pool.run(move || {
+        self.executor.run(move || {
             let next = shard.turn(&mut executor, true, &mut Drainer::default());
             if shard.core.log.has_work_at_home() {
                 shard.log_waker.wake();
@@ -286,11 +295,11 @@ impl Shard {
                 shard.submit_from_thread(Input::Installed(job.run()?));
                 Ok(())
             }),
-            Task::Load(load) => self.pool.run(move || {
+            Task::Load(load) => self.executor.run(move || {
                 shard.submit_from_thread(load.run()?);
                 Ok(())
             }),
-            Task::Checkpoint(job, done) => self.pool.run(move || {
+            Task::Checkpoint(job, done) => self.reads.run(move || {
                 job.run()?;
                 tell(done);
                 Ok(())
@@ -324,22 +333,21 @@ impl Shard {
 
     /// Keeps the executor from everyone else for `duration` (DEBUG SLEEP).
     pub async fn hold_executor(self: &Arc<Self>, duration: Duration) {
-        let (done, over) = oneshot::channel();
         let shard = Arc::clone(self);
-        self.pool.run(move || {
+        // A task of its own: whoever asked may be gone before the executor is back.
+        let held = self.runtime.spawn(async move {
             let executor = loop {
                 match shard.core.executor.take_idle() {
                     Some(executor) => break executor,
-                    None => thread::yield_now(),
+                    None => tokio::time::sleep(HOLD_CHECK).await,
                 }
             };
-            thread::sleep(duration);
+            tokio::time::sleep(duration).await;
             shard.core.executor.put_back(executor);
             shard.spawn_turn();
-            tell(done);
-            Ok(())
         });
-        drop(over.await);
+        // An error means that the runtime ends, and the node with it.
+        drop(held.await);
     }
 
     /// Ends the log's thread. Whoever calls this has seen to it that nothing is in flight.

@@ -23,6 +23,9 @@ const UNSENT_MAX: usize = 1024 * 1024;
 /// How often a client is looked at that does not take its replies.
 const UNSENT_CHECK: Duration = Duration::from_secs(1);
 
+/// How many checks in a row a client may take none of them and have sent all that it may.
+const STUCK_CHECKS_MAX: u32 = 10;
+
 /// What a connection's task keeps between batches.
 pub(super) struct Connection {
     services: Arc<Services>,
@@ -36,6 +39,8 @@ pub(super) struct Connection {
     received: u64,
     /// The client has sent its last byte.
     ended: bool,
+    /// Checks in a row at which the client was stuck, and the bytes that it had taken by then.
+    stuck: (u32, u64),
 }
 
 /// Why a connection is closed.
@@ -64,6 +69,7 @@ impl Connection {
             held_over: None,
             received: 0,
             ended: false,
+            stuck: (0, 0),
         };
         connection.refresh_limits();
         connection
@@ -214,15 +220,28 @@ impl Connection {
                 }
             }
             () = self.client.writable(), if unsent => {}
-            () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(),
+            () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(may_read)?,
             read = self.reader.read_buf(&mut self.buffer), if may_read => self.has_read(read)?,
         }
         Ok(())
     }
 
-    /// A client that takes too long to read its replies is closed.
-    fn check_unsent(&self) {
+    /// A client that takes too long to read its replies is closed; so is one that waits until all it sends is taken
+    /// before it reads a reply, and has sent more than it may.
+    fn check_unsent(&mut self, may_read: bool) -> Result<(), Close> {
         self.client.check_soft_limit(self.services.shard.now().boot_us / 1000);
+        let (sent, _, _) = self.client.sent_and_unsent();
+        let is_stuck = !may_read && !self.ended && sent == self.stuck.1;
+        self.stuck = (if is_stuck { self.stuck.0 + 1 } else { 0 }, sent);
+        if self.stuck.0 > STUCK_CHECKS_MAX {
+            tracing::warn!(
+                client = self.conversation.session.info().id,
+                bytes = self.buffer.len(),
+                "closing a client that sends more than client-query-buffer-limit and reads no replies"
+            );
+            return Err(Close::AtOnce);
+        }
+        Ok(())
     }
 
     fn has_read(&mut self, read: std::io::Result<usize>) -> Result<(), Close> {
@@ -234,18 +253,21 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for more of the client, with nothing in the executor.
+    /// Waits for more of the client, with nothing in the executor. It is read from even while it does not take its
+    /// replies: many clients send the whole of a pipeline before they read.
     async fn read(&mut self) -> Result<(), Close> {
+        let (limit, timeout) = {
+            let settings = self.services.config.settings();
+            (settings.client_query_buffer_limit, settings.timeout)
+        };
+        if self.buffer.len() > limit {
+            return Err(Close::AtOnce);
+        }
+        let idle = idle(timeout);
+        tokio::pin!(idle);
         loop {
             let progress = self.client.progress(false);
             if progress.broken {
-                return Err(Close::AtOnce);
-            }
-            let (limit, timeout) = {
-                let settings = self.services.config.settings();
-                (settings.client_query_buffer_limit, settings.timeout)
-            };
-            if self.buffer.len() > limit {
                 return Err(Close::AtOnce);
             }
             self.codec.reserve(&mut self.buffer);
@@ -253,15 +275,15 @@ impl Connection {
             let info = self.conversation.session.info();
             tokio::select! {
                 biased;
-                read = self.reader.read_buf(&mut self.buffer), if !unsent => return self.has_read(read),
+                read = self.reader.read_buf(&mut self.buffer) => return self.has_read(read),
                 () = info.woken() => {
                     if info.is_killed() {
                         return Err(Close::AtOnce);
                     }
                 }
                 () = self.client.writable(), if unsent => {}
-                () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(),
-                () = idle(timeout) => return Err(Close::AtOnce),
+                () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(true)?,
+                () = &mut idle => return Err(Close::AtOnce),
             }
         }
     }
