@@ -4,5 +4,6 @@
 mod documents;
 mod fuzz;
 mod layers;
+mod observability;
 mod processes;
 mod simulation;

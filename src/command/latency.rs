@@ -267,12 +267,13 @@ fn histogram(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>)
         asked
     };
     let totals = node.stats.totals();
+    let tracked = node.config.settings().latency_tracking;
     let used: Vec<_> = asked
         .into_iter()
         .filter_map(|command| {
             totals.commands.get(&usize::from(command.id)).map(|of| (command, &of.latencies))
         })
-        .filter(|(_, latencies)| latencies.count() > 0)
+        .filter(|(_, latencies)| tracked && latencies.count() > 0)
         .collect();
     out.map(used.len());
     for (command, latencies) in used {

@@ -30,7 +30,7 @@ pub struct Settings {
     pub slowlog_max_len: usize,
     /// Events that take at least this long are kept for LATENCY. `None`: none are.
     pub latency_monitor_threshold: Option<Duration>,
-    /// Whether latencies are recorded per command.
+    /// Whether the latencies of each command are shown.
     pub latency_tracking: bool,
     /// The percentiles that INFO shows of them, each in 0..=100.
     pub latency_percentiles: Vec<f64>,

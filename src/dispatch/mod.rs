@@ -19,6 +19,7 @@ use crate::{
     executor::{Call, Item, Now, Published, Watch},
     keyspace::{Failure, Stop},
     lsm::Access,
+    metrics::Counter,
     resp::{Args, Limits, Outbox, ReplyWriter},
     session::Session,
 };
@@ -162,6 +163,9 @@ impl<'a> Batch<'a> {
         let session = &mut self.conversation.session;
         if let Err(failure) = result {
             let error = failure.to_string();
+            if error.starts_with("WRONGPASS") {
+                self.services.stats.count(Counter::AuthFailures, 1);
+            }
             reply.clear();
             ReplyWriter::new(&mut reply, session.protocol).error(&error);
             self.tally.failed(command, error);
@@ -206,12 +210,15 @@ impl<'a> Batch<'a> {
                     ReplyWriter::new(&mut self.replies, self.conversation.session.protocol).truncate(mark);
                 }
             }
-            Err(Failure::Stop(Stop::Disk | Stop::Long)) => {
+            Err(Failure::Stop(stop @ (Stop::Disk | Stop::Long))) => {
+                let counter = if stop == Stop::Disk { Counter::StopsDisk } else { Counter::StopsLong };
+                self.services.stats.count(counter, 1);
                 writer.truncate(mark);
                 let cold = ColdRead(self.call(command, args));
                 self.tail = Some(Tail::Cold(published, VecDeque::from([cold])));
             }
             Err(Failure::Stop(Stop::Stamp)) => {
+                self.services.stats.count(Counter::StopsStamp, 1);
                 writer.truncate(mark);
                 let call = self.call(command, args);
                 self.push(Item::Call(call));

@@ -202,8 +202,8 @@ impl Services {
         }
     }
 
-    /// Makes a checkpoint of everything that is applied, in a directory named after the present time. It stays until
-    /// an operator removes it.
+    /// Makes a checkpoint of everything that is applied, in a directory of `checkpoints` that is named after the
+    /// present time. It stays until an operator removes it.
     ///
     /// # Errors
     ///
@@ -213,7 +213,7 @@ impl Services {
             return Err("ERR Background save already in progress".to_owned());
         }
         let changes = self.shard.core().gauges().changes;
-        let name = format!("checkpoint-{:020}", self.shard.now().wall_ms);
+        let name = format!("{:020}", self.shard.now().wall_ms);
         let saved = self.shard.checkpoint(&name).await;
         self.saves.end(saved.is_ok(), changes, self.shard.now().wall_ms / 1000);
         saved.map_err(|error| format!("ERR {error}"))

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::inbox::Inbox;
 use crate::{
@@ -69,7 +69,7 @@ pub enum Task {
     /// Run a cold read.
     Load(executor::Load),
     /// Make a checkpoint, and tell when it is complete.
-    Checkpoint(crate::lsm::CheckpointJob, oneshot::Sender<()>),
+    Checkpoint(crate::lsm::CheckpointJob, executor::CheckpointDone),
     /// Push [`Input::Wake`] at this time, in ms since the Unix epoch.
     WakeAt(u64),
 }

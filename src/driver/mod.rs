@@ -37,11 +37,15 @@ use self::{
 };
 use crate::{
     executor::{Clock, Executor, Input, Next, Now, Published, Ran},
+    lsm,
     metrics::{Counter, Local, Stats},
 };
 
 /// How long a task drains for others before it hands the executor to a task of its own.
 const DRAIN_MAX: Duration = Duration::from_micros(500);
+
+/// Where checkpoints are made, each in a directory of its own.
+const CHECKPOINT_DIR: &str = "checkpoints";
 
 /// Threads for reads that are long or wait for the disk.
 const READ_THREADS: usize = 4;
@@ -78,10 +82,16 @@ impl ReadPermit {
     }
 }
 
-/// The node is stopping and takes on nothing new.
+/// Why there is no checkpoint.
 #[derive(Debug, thiserror::Error)]
-#[error("the node is stopping")]
-pub struct Stopping;
+pub enum CheckpointError {
+    /// The node takes on nothing new.
+    #[error("the node is stopping")]
+    Stopping,
+    /// Its files cannot be made.
+    #[error(transparent)]
+    Files(#[from] lsm::Error),
+}
 
 /// One shard on one node, with its threads.
 pub struct Shard {
@@ -254,6 +264,7 @@ impl Shard {
 
     /// Lets a thread of its own evaluate what is long or waits for the disk; a task goes on after it.
     fn drain_on_thread(self: &Arc<Self>, mut executor: Box<Executor>) {
+        self.stats.count(Counter::StopsLong, 1);
         let shard = Arc::clone(self);
         self.executor.run(move || {
             let next = shard.turn(&mut executor, true, &mut Drainer::default());
@@ -267,12 +278,17 @@ impl Shard {
 
     fn turn(self: &Arc<Self>, executor: &mut Executor, may_block: bool, drainer: &mut Drainer) -> Next {
         let Drainer { scratch, tasks } = drainer;
+        let expired = executor.expired();
         let next = match self.core.executor_turn(executor, &self.clock, may_block, scratch, tasks) {
             Ok(next) => next,
             Err(fatal) => die(&fatal),
         };
         for task in tasks.drain(..) {
             self.carry_out(task);
+        }
+        let expired = executor.expired() - expired;
+        if expired > 0 {
+            self.stats.count(Counter::KeysExpired, expired);
         }
         next
     }
@@ -295,13 +311,15 @@ impl Shard {
                 shard.submit_from_thread(Input::Installed(job.run()?));
                 Ok(())
             }),
-            Task::Load(load) => self.executor.run(move || {
-                shard.submit_from_thread(load.run()?);
-                Ok(())
-            }),
+            Task::Load(load) => {
+                self.stats.count(Counter::StopsDisk, 1);
+                self.executor.run(move || {
+                    shard.submit_from_thread(load.run()?);
+                    Ok(())
+                });
+            }
             Task::Checkpoint(job, done) => self.reads.run(move || {
-                job.run()?;
-                tell(done);
+                tell(done, job.run().map(drop));
                 Ok(())
             }),
             Task::WakeAt(ms) => {
@@ -323,12 +341,22 @@ impl Shard {
     ///
     /// # Errors
     ///
-    /// The node is stopping.
-    pub async fn checkpoint(self: &Arc<Self>, name: &str) -> Result<(), Stopping> {
+    /// The node is stopping, or the files cannot be made. The data is as well as before.
+    pub async fn checkpoint(self: &Arc<Self>, name: &str) -> Result<(), CheckpointError> {
         self.flush().await;
         let (done, complete) = oneshot::channel();
-        self.submit(Input::Checkpoint(name.to_owned(), done));
-        complete.await.map_err(|_| Stopping)
+        self.submit(Input::Checkpoint(format!("{CHECKPOINT_DIR}/{name}"), done));
+        Ok(complete.await.map_err(|_| CheckpointError::Stopping)??)
+    }
+
+    /// Writes everything that is applied now into tables, and forgets what is cached: what is read next comes from the
+    /// disk.
+    pub async fn reload(self: &Arc<Self>) {
+        self.flush().await;
+        let (done, complete) = oneshot::channel();
+        self.submit(Input::DropCaches(done));
+        // An error means that the shard is gone.
+        drop(complete.await);
     }
 
     /// Keeps the executor from everyone else for `duration` (DEBUG SLEEP).
@@ -356,9 +384,9 @@ impl Shard {
     }
 }
 
-/// Tells that something is done, if whoever asked for it still wants to know.
-fn tell(done: oneshot::Sender<()>) {
-    if done.send(()).is_err() {
+/// Tells how something went, if whoever asked for it still wants to know.
+fn tell<T>(done: oneshot::Sender<T>, how: T) {
+    if done.send(how).is_err() {
         tracing::debug!("nobody waits any more for what has been done");
     }
 }

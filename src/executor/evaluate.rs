@@ -59,7 +59,7 @@ impl Executor {
         outputs: &mut Vec<Output>,
     ) -> Result<Next, Error> {
         let Some(mut leadership) = self.leadership.take() else { return Ok(Next::Idle) };
-        let next = if self.admits(&leadership) {
+        let next = if self.admits(&leadership, now) {
             self.drain(&mut leadership, now, clock, may_block, outputs)
         } else {
             Ok(Next::Idle)
@@ -69,13 +69,22 @@ impl Executor {
     }
 
     /// Whether commands may be evaluated now. What is not admitted waits in the queue: nothing has happened.
-    fn admits(&mut self, leadership: &Leadership) -> bool {
+    fn admits(&mut self, leadership: &Leadership, now: Now) -> bool {
         !leadership.chain.is_refused()
             && leadership.chain.in_flight_bytes < self.limits.in_flight_bytes_max
-            && {
-                self.gauges.debt = self.tree.debt();
-                self.gauges.debt.pressure < PRESSURE_MAX
-            }
+            && self.tree_keeps_up(now)
+    }
+
+    /// Whether the tree lags behind so little that it may be given more.
+    fn tree_keeps_up(&mut self, now: Now) -> bool {
+        self.gauges.debt = self.tree.debt();
+        let keeps_up = self.gauges.debt.pressure < PRESSURE_MAX;
+        if !keeps_up {
+            self.halted_since_us.get_or_insert(now.boot_us);
+        } else if let Some(since) = self.halted_since_us.take() {
+            self.gauges.slowdown_us += now.boot_us.saturating_sub(since);
+        }
+        keeps_up
     }
 
     fn drain(
@@ -100,6 +109,7 @@ impl Executor {
             limits: self.limits,
             disk_full: self.disk_full,
             commands: 0,
+            denied: 0,
             expired: 0,
             effects_bytes: 0,
             stopwatch: Stopwatch::start(clock, self.tuning.slow_ns),
@@ -112,6 +122,7 @@ impl Executor {
         let next_due = if expire { evaluation.next_due()? } else { evaluation.drain.earliest_due() };
         self.gauges.drains += 1;
         self.gauges.commands += evaluation.commands as u64;
+        self.gauges.denied += evaluation.denied;
         self.gauges.expired += evaluation.expired;
         let Evaluation { drain, stopwatch, .. } = evaluation;
         stopwatch.finish(outputs);
@@ -178,6 +189,7 @@ struct Evaluation<'a> {
     limits: Limits,
     disk_full: bool,
     commands: usize,
+    denied: u64,
     expired: u64,
     effects_bytes: usize,
     stopwatch: Stopwatch<'a>,
@@ -320,7 +332,10 @@ impl Evaluation<'_> {
         self.stopwatch.ran(call, recipient);
         let written = self.drain.bytes() - written_before;
         let result = match result {
-            Ok(()) if written > self.limits.entry_bytes_max => Err(CommandError::other(TOO_LARGE).into()),
+            Ok(()) if written > self.limits.entry_bytes_max => {
+                self.denied += 1;
+                Err(CommandError::other(TOO_LARGE).into())
+            }
             other => other,
         };
         match result {
@@ -348,6 +363,7 @@ impl Evaluation<'_> {
     fn call_handler(&mut self, call: &Call, seed: u64, reply: &mut ReplyWriter<'_>) -> keyspace::Result<()> {
         let mut rng = fastrand::Rng::with_seed(seed);
         if self.disk_full && call.command.flags & flag::DENY_OOM != 0 {
+            self.denied += 1;
             return Err(CommandError::other(DISK_FULL).into());
         }
         let mut txn = WriteTxn::new(
@@ -410,6 +426,7 @@ impl Evaluation<'_> {
         }
         if self.drain.bytes() - written_before > self.limits.entry_bytes_max {
             // All or nothing: an entry that is too large is discarded whole.
+            self.denied += 1;
             self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
             let mut writer = ReplyWriter::new(&mut piece.reply, transaction.protocol);
             writer.truncate(reply_mark);

@@ -43,7 +43,8 @@ pub enum Input {
     Installed(lsm::Installed),
     /// What a message stopped for is in memory now.
     Loaded(Message),
-    /// A recipient has sent what it had too much of.
+    /// A recipient has sent what it had too much of. Comes every second or so in any case: what holds commands back may
+    /// have gone without a sign.
     Resume,
     /// A key may be due.
     Wake,
@@ -51,13 +52,19 @@ pub enum Input {
     ActiveExpire(bool),
     /// Write the memtable out although it is not full.
     Seal,
+    /// Forget what is cached, so that what is read next comes from the disk, and tell through the channel (DEBUG
+    /// RELOAD).
+    DropCaches(oneshot::Sender<()>),
     /// Make a checkpoint of the tables in this directory, and tell through the channel when it is complete.
-    Checkpoint(String, oneshot::Sender<()>),
+    Checkpoint(String, CheckpointDone),
     /// The disk has too little room for writes, or has room again.
     DiskFull(bool),
     /// The directives have changed.
     Tune(Tuning),
 }
+
+/// Who wants to know how a checkpoint went.
+pub type CheckpointDone = oneshot::Sender<lsm::Result<()>>;
 
 /// What the executor asks of the driver, in this order.
 pub enum Output {
@@ -84,7 +91,7 @@ pub enum Output {
     /// The log is not needed up to this index.
     Cut(Index),
     /// Run this, then tell through the channel.
-    Checkpoint(lsm::CheckpointJob, oneshot::Sender<()>),
+    Checkpoint(lsm::CheckpointJob, CheckpointDone),
     /// [`Input::Wake`] when the present time reaches this, in ms since the Unix epoch.
     WakeAt(u64),
 }
@@ -173,6 +180,8 @@ pub struct Gauges {
     pub entries: u64,
     /// Proposals that were refused.
     pub refused: u64,
+    /// Commands refused because the disk is nearly full, or because no entry holds their effects.
+    pub denied: u64,
     /// Messages that wait.
     pub queued_messages: usize,
     /// Bytes of effects that are not applied.
@@ -211,6 +220,8 @@ pub struct Executor {
     pub(super) unpublished: bool,
     /// What [`Output::WakeAt`] was last asked for.
     pub(super) wake_at: Option<u64>,
+    /// Since when nothing is admitted because the tree lags behind, in µs.
+    pub(super) halted_since_us: Option<u64>,
     pub(super) gauges: Gauges,
 }
 
@@ -238,6 +249,7 @@ impl Executor {
             disk_full: false,
             unpublished: false,
             wake_at: None,
+            halted_since_us: None,
             gauges: Gauges::default(),
         })
     }
@@ -255,6 +267,11 @@ impl Executor {
     /// The tree, to look at.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Keys deleted because they were due, so far.
+    pub fn expired(&self) -> u64 {
+        self.gauges.expired
     }
 
     /// Numbers to look at.
@@ -318,10 +335,15 @@ impl Executor {
                 self.loading -= 1;
                 self.queue.push_back(message);
             }
-            Input::Resume => {}
+            Input::Resume => drop(self.tree.notice_old_views(now.boot_us / 1000)),
             Input::Wake => self.wake_at = None,
             Input::ActiveExpire(on) => self.active_expire = on,
             Input::Seal => self.tree.seal(),
+            Input::DropCaches(done) => {
+                self.tree.drop_caches();
+                // Whoever asked may be gone.
+                let _ = done.send(());
+            }
             Input::Checkpoint(dir, done) => {
                 outputs.push(Output::Checkpoint(self.tree.checkpoint(&dir), done))
             }

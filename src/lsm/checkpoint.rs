@@ -42,19 +42,24 @@ pub struct CheckpointFile {
 }
 
 impl CheckpointJob {
-    /// Runs the job. The checkpoint is there, whole and durable, when it returns; after a crash it is there or opens as an
-    /// error or an empty tree.
+    /// Runs the job, and makes the directory that `dir` is in if it is not there. The checkpoint is there, whole and
+    /// durable, when it returns; after a crash it is there or opens as an error or an empty tree.
     ///
     /// # Errors
-    /// [`Error::Io`], with `AlreadyExists` if `dir` exists.
+    /// [`Error::Io`], with `AlreadyExists` if `dir` exists. The tree itself is as well as before.
     pub fn run(self) -> Result<Checkpoint> {
         let disk = &*self.store.context.disk;
+        let above = parent(&self.dir);
+        if !above.is_empty() {
+            disk.create_dir(above).at("create", above)?;
+            disk.sync_dir(parent(above)).at("sync", parent(above))?;
+        }
         if disk.exists(&self.dir).at("look for", &self.dir)? {
             let source = std::io::ErrorKind::AlreadyExists.into();
             return Err(Error::Io { operation: "create", path: self.dir, source });
         }
         disk.create_dir(&self.dir).at("create", &self.dir)?;
-        disk.sync_dir(parent(&self.dir)).at("sync", parent(&self.dir))?;
+        disk.sync_dir(above).at("sync", above)?;
         let inside = join(&self.dir, &generation::name(1));
         disk.create_dir(&inside).at("create", &inside)?;
         let mut files = Vec::new();

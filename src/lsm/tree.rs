@@ -356,6 +356,11 @@ impl Tree {
         self.set_sources();
     }
 
+    /// Forgets the blocks and rows that are cached. What is not in memtables is read from the disk again.
+    pub fn drop_caches(&self) {
+        self.store.context.cache.clear_at(self.applied.index);
+    }
+
     /// Returns a job that copies the tree, as far as it is flushed, to the new directory `dir`.
     pub fn checkpoint(&self, dir: &str) -> CheckpointJob {
         CheckpointJob {

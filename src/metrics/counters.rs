@@ -48,10 +48,6 @@ counters! {
     OutputBufferDisconnections,
     /// Failed attempts to log in.
     AuthFailures,
-    /// Commands run by EXEC or a script count with the others; this counts transactions.
-    Transactions,
-    /// Transactions that EXEC gave up because a watched key had changed.
-    TransactionsAborted,
     /// Commands that stopped because what they need is on disk.
     StopsDisk,
     /// Commands that stopped because they take long.

@@ -68,6 +68,8 @@ pub struct Configured {
     pub io_threads: usize,
     /// The configuration file, if there is one.
     pub config_file: String,
+    /// `latency-tracking`.
+    pub latency_tracking: bool,
     /// `latency-tracking-info-percentiles`.
     pub latency_percentiles: Vec<f64>,
 }
@@ -113,8 +115,6 @@ pub struct DatabaseStatus {
     pub keys: u64,
     /// Keys with a time to live.
     pub expires: u64,
-    /// The mean time they have left, sampled.
-    pub ttl_mean: Duration,
 }
 
 /// What this node does for its shard.

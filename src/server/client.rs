@@ -11,6 +11,7 @@ use crate::{
     config::OutputLimit,
     dispatch::Services,
     executor::{Answer, Deferred, Input, Outcome, Recipient},
+    metrics::{Counter, Stats},
     resp::{Args, Outbox},
     session::ClientInfo,
 };
@@ -23,6 +24,7 @@ pub(super) struct Client {
     info: Arc<ClientInfo>,
     socket: OwnedWriteHalf,
     services: Weak<Services>,
+    stats: Arc<Stats>,
     state: Mutex<State>,
 }
 
@@ -75,7 +77,8 @@ impl Client {
         limit: OutputLimit,
     ) -> Self {
         let state = State { limit, ..State::default() };
-        Self { info, socket, services: Arc::downgrade(services), state: Mutex::new(state) }
+        let stats = Arc::clone(&services.stats);
+        Self { info, socket, services: Arc::downgrade(services), stats, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -146,12 +149,14 @@ impl Client {
             return;
         }
         let since = *state.soft_since_ms.get_or_insert(now_ms);
-        if u128::from(now_ms.saturating_sub(since)) > limit.soft.as_millis() {
+        if u128::from(now_ms.saturating_sub(since)) > limit.soft.as_millis() && !state.broken {
+            self.stats.count(Counter::OutputBufferDisconnections, 1);
             state.broken = true;
         }
     }
 
     fn write(&self, state: &mut State) {
+        let (sent, mut writes) = (state.sent, 0);
         while !state.outbox.is_empty() && !state.broken {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let used = state.outbox.io_slices(&mut slices);
@@ -163,13 +168,21 @@ impl Client {
                 Ok(bytes) => {
                     state.outbox.advance(bytes);
                     state.sent += bytes as u64;
+                    writes += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => state.broken = true,
             }
         }
+        if writes > 0 {
+            self.stats.local(|local| {
+                local.count(Counter::Writes, writes);
+                local.count(Counter::NetOutputBytes, state.sent - sent);
+            });
+        }
         let hard = state.limit.hard_bytes;
         if hard > 0 && state.outbox.len() as u64 > hard {
+            self.stats.count(Counter::OutputBufferDisconnections, 1);
             tracing::warn!(client = self.info.id, "closing a client that does not read its replies");
             state.broken = true;
         }

@@ -13,6 +13,7 @@ use super::{client::Client, node};
 use crate::{
     dispatch::{self, Batch, ColdRead, Conversation, Services, Tail},
     executor::{Deferred, Input, Item, Message, Outcome, Published, Recipient},
+    metrics::Counter,
     resp::{Args, Outbox, ProtocolError, RequestCodec},
     session::{Buffers, Endpoint, Registration, Session},
 };
@@ -148,6 +149,9 @@ impl Connection {
             self.refresh_limits();
             self.wait_until_sent().await?;
             if let Some(error) = refused {
+                if error == ProtocolError::RequestTooLong {
+                    self.services.stats.count(Counter::QueryBufferDisconnections, 1);
+                }
                 if let Some(reply) = error.reply() {
                     let mut last = Outbox::new();
                     last.tail().extend_from_slice(&reply);
@@ -200,6 +204,7 @@ impl Connection {
             if progress.unsent <= UNSENT_MAX {
                 return Ok(());
             }
+            self.publish();
             self.wait(true).await?;
         }
     }
@@ -234,6 +239,7 @@ impl Connection {
         let is_stuck = !may_read && !self.ended && sent == self.stuck.1;
         self.stuck = (if is_stuck { self.stuck.0 + 1 } else { 0 }, sent);
         if self.stuck.0 > STUCK_CHECKS_MAX {
+            self.services.stats.count(Counter::QueryBufferDisconnections, 1);
             tracing::warn!(
                 client = self.conversation.session.info().id,
                 bytes = self.buffer.len(),
@@ -247,7 +253,13 @@ impl Connection {
     fn has_read(&mut self, read: std::io::Result<usize>) -> Result<(), Close> {
         match read {
             Ok(0) => self.ended = true,
-            Ok(bytes) => self.received += bytes as u64,
+            Ok(bytes) => {
+                self.received += bytes as u64;
+                self.services.stats.local(|local| {
+                    local.count(Counter::Reads, 1);
+                    local.count(Counter::NetInputBytes, bytes as u64);
+                });
+            }
             Err(_) => return Err(Close::AtOnce),
         }
         Ok(())
@@ -261,6 +273,7 @@ impl Connection {
             (settings.client_query_buffer_limit, settings.timeout)
         };
         if self.buffer.len() > limit {
+            self.services.stats.count(Counter::QueryBufferDisconnections, 1);
             return Err(Close::AtOnce);
         }
         let idle = idle(timeout);

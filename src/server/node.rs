@@ -113,7 +113,7 @@ async fn carry_out(services: &Arc<Services>, session: &mut Session, ask: Ask) ->
             Ok(())
         }
         Ask::Reload => {
-            services.shard.flush().await;
+            services.shard.reload().await;
             Ok(())
         }
         Ask::SetActiveExpire(on) => {

@@ -61,7 +61,7 @@ pub(super) fn status(services: &Services) -> NodeStatus {
             commands: gauges.commands,
             entries: gauges.entries,
             queued_messages: gauges.queued_messages + core.executor.len(),
-            refused: gauges.refused,
+            refused: gauges.denied,
             changes_since_save: gauges.changes.saturating_sub(services.saves.changes_at_last()),
         },
         save: services.saves.status(),
@@ -96,6 +96,7 @@ fn configured(services: &Services) -> Configured {
             .config_file
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string()),
+        latency_tracking: settings.latency_tracking,
         latency_percentiles: settings.latency_percentiles.clone(),
     }
 }
@@ -128,12 +129,7 @@ fn databases(services: &Services) -> Vec<DatabaseStatus> {
             Err(error) => panic!("the data cannot be read: {error}"),
         };
         if counts.keys > 0 {
-            databases.push(DatabaseStatus {
-                number,
-                keys: counts.keys,
-                expires: counts.expires,
-                ttl_mean: Duration::ZERO,
-            });
+            databases.push(DatabaseStatus { number, keys: counts.keys, expires: counts.expires });
         }
     }
     databases

@@ -127,6 +127,13 @@ fn a_node_without_its_log_does_not_start() {
 }
 
 #[test]
+fn a_view_that_is_held_for_long_is_noticed() {
+    let mut world = World::new(7);
+    world.start();
+    assert_eq!(world.hold_a_view(), 1);
+}
+
+#[test]
 fn a_row_that_is_older_than_it_says_is_noticed() {
     assert_caught(Bug::RowCacheStale, 300);
 }

@@ -291,6 +291,28 @@ impl World {
         recover(&disk, setup, &self.clock)
     }
 
+    /// Holds a view of what is in memory for eleven seconds after that has been flushed, and returns how many such
+    /// views the node has noticed.
+    pub(super) fn hold_a_view(&mut self) -> u64 {
+        while self.met.acknowledged == 0 {
+            self.step().expect("the disk is well");
+        }
+        let published = |world: &Self| world.up.as_ref().expect("the node is up").core.store().published();
+        let held = published(self);
+        self.submit(Input::Seal);
+        while published(self).view.flushed().index < held.view.index() {
+            self.step().expect("the disk is well");
+        }
+        for _ in 0..2 {
+            self.submit(Input::Resume);
+            for _ in 0..100 {
+                self.executor_step().expect("the disk is well");
+            }
+            self.clock.us.fetch_add(11_000_000, Ordering::Relaxed);
+        }
+        published(self).view.stats().old_views
+    }
+
     /// Asks the node for one string and steps it until it has answered; `None` when the machine died meanwhile.
     fn ask(&mut self, words: &[&str]) -> Option<Option<String>> {
         let mailbox = Mailbox::new(1_000);

@@ -312,7 +312,7 @@ pub(super) const OBSERVABILITY: &[Directive] = &[
         "latency-tracking",
         Kind::Bool,
         "yes",
-        "Whether the latencies of each command are recorded, for INFO latencystats and LATENCY HISTOGRAM.",
+        "Whether INFO latencystats and LATENCY HISTOGRAM show the latencies of each command.",
     ),
     Directive::works(
         "latency-tracking-info-percentiles",

@@ -13,6 +13,10 @@ const fn moves(name: &'static str, event: &'static str, value: fn(&Snapshot<'_>)
     Field { name, value, change: Change::With(event) }
 }
 
+const fn fixed(name: &'static str, by: &'static str, value: fn(&Snapshot<'_>) -> String) -> Field {
+    Field { name, value, change: Change::AtStart(by) }
+}
+
 const fn constant(name: &'static str, why: &'static str, value: fn(&Snapshot<'_>) -> String) -> Field {
     Field { name, value, change: Change::Never(why) }
 }
@@ -39,12 +43,12 @@ pub(super) const SERVER: &[Field] = &[
     }),
     constant("sisyphus_version", "the version of this program", |_| env!("CARGO_PKG_VERSION").to_string()),
     constant("redis_mode", "a node serves all databases and slots", |_| "standalone".to_string()),
-    moves("os", "another system", |s| s.status.process.os.clone()),
+    fixed("os", "the system", |s| s.status.process.os.clone()),
     constant("arch_bits", "the width of this build", |_| usize::BITS.to_string()),
-    moves("process_id", "a restart", |s| s.status.process.id.to_string()),
+    fixed("process_id", "the system", |s| s.status.process.id.to_string()),
     constant("process_supervised", "the service manager is not asked", |_| "no".to_string()),
-    moves("run_id", "a restart", |s| s.status.process.run_id.clone()),
-    moves("tcp_port", "another port", |s| {
+    fixed("run_id", "chance", |s| s.status.process.run_id.clone()),
+    fixed("tcp_port", "`port`", |s| {
         s.status.process.resp_addresses.first().map_or(0, |address| address.port()).to_string()
     }),
     moves("server_time_usec", "time", |s| s.status.process.now_unix_micros.to_string()),
@@ -53,9 +57,9 @@ pub(super) const SERVER: &[Field] = &[
     constant("hz", "work is done when it is due", |_| "10".to_string()),
     constant("configured_hz", "work is done when it is due", |_| "10".to_string()),
     moves("lru_clock", "time", |s| (s.status.process.now_unix_micros / 1_000_000 % (1 << 24)).to_string()),
-    moves("executable", "another program", |s| s.status.process.executable.clone()),
-    moves("config_file", "another file", |s| s.status.configured.config_file.clone()),
-    moves("io_threads_active", "io-threads", |s| u8::from(s.status.configured.io_threads > 1).to_string()),
+    fixed("executable", "the program", |s| s.status.process.executable.clone()),
+    fixed("config_file", "the command line", |s| s.status.configured.config_file.clone()),
+    fixed("io_threads_active", "`io-threads`", |s| u8::from(s.status.configured.io_threads > 1).to_string()),
 ];
 
 pub(super) const CLIENTS: &[Field] = &[
@@ -68,7 +72,7 @@ pub(super) const CLIENTS: &[Field] = &[
     moves("client_recent_max_output_buffer", "a client does not read", |s| {
         s.status.clients.output_buffer_bytes_max.to_string()
     }),
-    moves("blocked_clients", "a client waits in a command", |s| s.status.clients.blocked.to_string()),
+    constant("blocked_clients", "no command of this version waits", zero),
     constant("tracking_clients", "client tracking is not in this version", zero),
     constant("pubsub_clients", "publish and subscribe are not in this version", zero),
     moves("watching_clients", "WATCH", |s| s.status.clients.watching.to_string()),
@@ -91,16 +95,12 @@ pub(super) const MEMORY: &[Field] = &[
     moves("used_memory_dataset_perc", "data are written or read", |s| {
         percent(dataset(s), s.status.memory_used_bytes())
     }),
-    moves("total_system_memory", "another machine", |s| {
-        s.status.process.usage.system_memory_bytes.to_string()
-    }),
-    moves("total_system_memory_human", "another machine", |s| {
-        human(s.status.process.usage.system_memory_bytes)
-    }),
+    fixed("total_system_memory", "the machine", |s| s.status.process.usage.system_memory_bytes.to_string()),
+    fixed("total_system_memory_human", "the machine", |s| human(s.status.process.usage.system_memory_bytes)),
     constant("used_memory_scripts", "scripts are not in this version", zero),
     constant("number_of_cached_scripts", "scripts are not in this version", zero),
-    moves("maxmemory", "memory-budget", |s| s.status.configured.memory_budget_bytes.to_string()),
-    moves("maxmemory_human", "memory-budget", |s| human(s.status.configured.memory_budget_bytes)),
+    fixed("maxmemory", "`memory-budget`", |s| s.status.configured.memory_budget_bytes.to_string()),
+    fixed("maxmemory_human", "`memory-budget`", |s| human(s.status.configured.memory_budget_bytes)),
     constant("maxmemory_policy", "data are on disk and never evicted", |_| "noeviction".to_string()),
     moves("mem_fragmentation_ratio", "the process grows", |s| {
         format!(
@@ -121,7 +121,9 @@ pub(super) const MEMORY: &[Field] = &[
 ];
 
 pub(super) const PERSISTENCE: &[Field] = &[
-    moves("loading", "the log is replayed", |s| u8::from(s.status.process.loading).to_string()),
+    fixed("loading", "the log, which is replayed before the node listens", |s| {
+        u8::from(s.status.process.loading).to_string()
+    }),
     constant("async_loading", "a node that loads answers nothing", zero),
     moves("rdb_changes_since_last_save", "a write; SAVE", |s| {
         s.status.executor.changes_since_save.to_string()
@@ -175,15 +177,15 @@ pub(super) const STATS: &[Field] = &[
 ];
 
 pub(super) const REPLICATION: &[Field] = &[
-    moves("role", "an election", |s| {
+    fixed("role", "the election, which the only voter wins", |s| {
         if s.status.raft.role == Role::Leader { "master" } else { "slave" }.to_string()
     }),
-    moves("connected_slaves", "a member joins", |s| {
+    fixed("connected_slaves", "the number of voters, which is one", |s| {
         if s.status.raft.role == Role::Leader { s.status.raft.voters.saturating_sub(1) } else { 0 }
             .to_string()
     }),
     constant("master_failover_state", "failover is Raft's", |_| "no-failover".to_string()),
-    moves("master_replid", "another cluster", |s| format!("{:040x}", s.status.raft.cluster_id)),
+    fixed("master_replid", "the data directory", |s| format!("{:040x}", s.status.raft.cluster_id)),
     constant("master_replid2", "a cluster keeps its id", |_| "0".repeat(40)),
     moves("master_repl_offset", "a write", |s| s.status.raft.applied_index.to_string()),
     constant("second_repl_offset", "a cluster keeps its id", |_| "-1".to_string()),
@@ -200,8 +202,8 @@ pub(super) const CLUSTER: &[Field] =
     &[constant("cluster_enabled", "a node stands alone in this version", zero)];
 
 pub(super) const RAFT: &[Field] = &[
-    moves("raft_node_id", "another data directory", |s| s.status.raft.node_id.to_string()),
-    moves("raft_role", "an election", |s| {
+    fixed("raft_node_id", "the data directory", |s| s.status.raft.node_id.to_string()),
+    fixed("raft_role", "the election, which the only voter wins", |s| {
         match s.status.raft.role {
             Role::Leader => "leader",
             Role::Candidate => "candidate",
@@ -209,17 +211,19 @@ pub(super) const RAFT: &[Field] = &[
         }
         .to_string()
     }),
-    moves("raft_leader_id", "an election", |s| {
+    fixed("raft_leader_id", "the election, which the only voter wins", |s| {
         s.status.raft.leader_id.map_or("-1".to_string(), |id| id.to_string())
     }),
-    moves("raft_current_term", "an election", |s| s.status.raft.term.to_string()),
-    moves("raft_voters", "a member joins", |s| s.status.raft.voters.to_string()),
+    fixed("raft_current_term", "the election", |s| s.status.raft.term.to_string()),
+    fixed("raft_voters", "the number of voters, which is one", |s| s.status.raft.voters.to_string()),
     moves("raft_last_index", "a write", |s| s.status.raft.last_index.to_string()),
     moves("raft_commit_index", "a write", |s| s.status.raft.commit_index.to_string()),
     moves("raft_applied_index", "a write", |s| s.status.raft.applied_index.to_string()),
     moves("raft_durable_index", "a write", |s| s.status.raft.durable_index.to_string()),
     moves("raft_flushed_index", "a flush", |s| s.status.raft.flushed_index.to_string()),
-    moves("raft_leader_changes", "an election", |s| s.status.raft.leader_changes.to_string()),
+    fixed("raft_leader_changes", "the election, which the only voter wins", |s| {
+        s.status.raft.leader_changes.to_string()
+    }),
     moves("raft_proposals_refused", "a proposal is refused", |s| s.status.raft.proposals_refused.to_string()),
     moves("raft_read_permits", "a read", |s| s.status.raft.read_permits.to_string()),
     moves("raft_log_bytes", "a write", |s| s.status.log.bytes.to_string()),
@@ -241,10 +245,6 @@ pub(super) const EXECUTOR: &[Field] = &[
     moves("executor_stops_disk", "a command needs the disk", |s| count(s, Counter::StopsDisk)),
     moves("executor_stops_long", "a long command", |s| count(s, Counter::StopsLong)),
     moves("executor_stops_stamp", "a read of a key that is due", |s| count(s, Counter::StopsStamp)),
-    moves("executor_transactions", "EXEC", |s| count(s, Counter::Transactions)),
-    moves("executor_transactions_aborted", "EXEC after a watched key changed", |s| {
-        count(s, Counter::TransactionsAborted)
-    }),
 ];
 
 pub(super) const LSM: &[Field] = &[

@@ -33,6 +33,9 @@ pub(super) fn errors(snapshot: &Snapshot<'_>) -> Lines {
 }
 
 pub(super) fn latencies(snapshot: &Snapshot<'_>) -> Lines {
+    if !snapshot.status.configured.latency_tracking {
+        return Vec::new();
+    }
     let percentiles = &snapshot.status.configured.latency_percentiles;
     let commands = snapshot.totals.named_commands().filter(|(_, totals)| totals.latencies.count() > 0);
     commands
@@ -52,8 +55,9 @@ pub(super) fn databases(snapshot: &Snapshot<'_>) -> Lines {
     let databases = snapshot.status.databases.iter().filter(|database| database.keys > 0);
     databases
         .map(|database| {
-            let (keys, expires, ttl) = (database.keys, database.expires, database.ttl_mean.as_millis());
-            (format!("db{}", database.number), format!("keys={keys},expires={expires},avg_ttl={ttl}"))
+            let (keys, expires) = (database.keys, database.expires);
+            // Nothing here samples times to live: the mean is not known, for which Redis says 0.
+            (format!("db{}", database.number), format!("keys={keys},expires={expires},avg_ttl=0"))
         })
         .collect()
 }

@@ -45,6 +45,8 @@ struct Field {
 enum Change {
     /// When this happens.
     With(&'static str),
+    /// Not while the process runs: it is decided at its start, by this.
+    AtStart(&'static str),
     /// Never, for this reason. Kept because tools ask for the field.
     Never(&'static str),
 }
@@ -106,6 +108,7 @@ pub fn markdown() -> String {
         for field in section.fields {
             let change = match field.change {
                 Change::With(event) => event.to_string(),
+                Change::AtStart(by) => format!("*fixed at start by {by}*"),
                 Change::Never(why) => format!("*constant: {why}*"),
             };
             let _ = writeln!(text, "| `{}` | {change} |", field.name);

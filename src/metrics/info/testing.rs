@@ -35,6 +35,7 @@ pub(crate) fn eventful() -> NodeStatus {
             memory_budget_bytes: 64 << 20,
             io_threads: 2,
             config_file: "/etc/sisyphusdb.conf".to_string(),
+            latency_tracking: true,
             latency_percentiles: vec![50.0, 99.9],
         },
         clients: ClientsStatus {
@@ -53,7 +54,7 @@ pub(crate) fn eventful() -> NodeStatus {
             in_flight_bytes: 50,
         },
         databases: vec![
-            DatabaseStatus { number: 0, keys: 10, expires: 4, ttl_mean: Duration::from_millis(1500) },
+            DatabaseStatus { number: 0, keys: 10, expires: 4 },
             DatabaseStatus { number: 1, ..DatabaseStatus::default() },
         ],
         raft: RaftStatus {

@@ -18,6 +18,10 @@ fn every_field_moves_or_says_why_it_is_constant() {
                 assert_ne!(before, after, "{} should change with: {event}", field.name);
                 assert!(!event.is_empty());
             }
+            Change::AtStart(by) => {
+                assert_ne!(before, after, "{} should be fixed by {by}", field.name);
+                assert!(!by.is_empty());
+            }
             Change::Never(why) => {
                 assert_eq!(before, after, "{} should be constant: {why}", field.name);
                 assert!(!why.is_empty());
@@ -56,7 +60,7 @@ fn lists_have_a_line_for_each() {
         "cmdstat_get:calls=10,usec=40,usec_per_call=4.00,rejected_calls=0,failed_calls=0",
         "cmdstat_config|set:calls=0,usec=0,usec_per_call=0.00,rejected_calls=1,failed_calls=1",
         "errorstat_ERR:count=1",
-        "db0:keys=10,expires=4,avg_ttl=1500",
+        "db0:keys=10,expires=4,avg_ttl=0",
         "lsm_level1:tables=3,bytes=9000",
         "master_replid:000000000000000000000000000000000000beef",
         "role:master",

@@ -112,9 +112,6 @@ pub(super) const REDIS: &[Metric] = &[
     many("redis_db_keys_expiring", "Keys with a time to live, by database.", Kind::Gauge, |s| {
         samples::by_database(s, |database| database.expires as f64)
     }),
-    many("redis_db_avg_ttl_seconds", "The mean time to live, by database.", Kind::Gauge, |s| {
-        samples::by_database(s, |database| database.ttl_mean.as_secs_f64())
-    }),
     gauge("redis_connected_slaves", "Other members that vote, on the leader.", |s| {
         if samples::role(s) == 2 { s.status.raft.voters.saturating_sub(1) as f64 } else { 0.0 }
     }),
@@ -242,12 +239,6 @@ pub(super) const OWN: &[Metric] = &[
         "Commands that stopped and ran again elsewhere, by reason.",
         Kind::Counter,
         samples::stops,
-    ),
-    counter("sisyphus_transactions_total", "Transactions run.", |s| s.totals.get(Counter::Transactions)),
-    counter(
-        "sisyphus_transactions_aborted_total",
-        "Transactions given up because a watched key had changed.",
-        |s| s.totals.get(Counter::TransactionsAborted),
     ),
     counter("sisyphus_saves_total", "Checkpoints made by SAVE and BGSAVE.", |s| s.status.save.done),
     gauge("sisyphus_open_files", "Open files and sockets.", |s| s.status.process.usage.descriptors as f64),
