@@ -212,7 +212,8 @@ pub(super) const CLUSTER: &[Directive] = &[
         "cluster-announce-hostname",
         Kind::Hostname,
         "",
-        "The host name that cluster clients are told along with the address.",
+        "The host name that cluster clients are told along with the address, and by which HTTP answers without \
+         requirepass, too.",
     )
     .at_start(),
     Directive::works(

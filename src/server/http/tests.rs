@@ -248,6 +248,50 @@ async fn pages_of_other_sites_may_not_use_the_data() {
 }
 
 #[tokio::test]
+async fn without_a_password_only_names_that_no_stranger_can_own_are_answered() {
+    let hosts = [
+        ("evil.example:8001", 403),
+        ("evil.example", 403),
+        ("EVIL.example.:8001", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("evil.example@", 403),
+        ("", 403),
+        ("127.0.0.1:8001", 200),
+        ("10.1.2.3", 200),
+        ("[::1]:8001", 200),
+        ("LocalHost:8001", 200),
+        ("kv-public:8001", 200),
+        ("node.localhost", 200),
+        ("kv-public.default.svc.cluster.local:8001", 200),
+        ("kv.internal.", 200),
+    ];
+    let open = server(&[]);
+    for (host, expected) in hosts {
+        // The page's name is the host's: for the browser this is no other site.
+        let origin = format!("http://{host}");
+        for headers in [&[("host", host)][..], &[("host", host), ("origin", &origin)]] {
+            for path in ["/put?key=a&val=b", "/kv/a", "/status"] {
+                assert_eq!(open.ask_with("GET", path, headers).await.0, expected, "{headers:?} {path}");
+            }
+            assert_eq!(open.ask_with("GET", "/livez", headers).await.0, 200, "{headers:?}");
+        }
+    }
+    assert_eq!(open.ask("GET", "http://evil.example/kv/a").await.0, 403);
+    let two = [("host", "127.0.0.1"), ("host", "evil.example")];
+    assert_eq!(open.ask_with("GET", "/kv/a", &two).await.0, 403);
+
+    let named = server(&[("cluster-announce-hostname", "kv.example"), ("cluster-announce-ip", "db.example")]);
+    named.ask("GET", "/put?key=a&val=b").await;
+    for (host, expected) in [("kv.example:8001", 200), ("DB.example", 200), ("evil.example", 403)] {
+        assert_eq!(named.ask_with("GET", "/kv/a", &[("host", host)]).await.0, expected, "{host}");
+    }
+    let closed = server(&[("requirepass", "secret")]);
+    let headers = [("host", "kv.example"), ("authorization", "Bearer secret")];
+    assert_eq!(closed.ask_with("GET", "/put?key=a&val=b", &headers).await.0, 200);
+}
+
+#[tokio::test]
 async fn health_tells_alive_from_ready() {
     let server = server(&[]);
     assert_eq!(server.ask("GET", "/livez").await, answer(200, "ok"));
