@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use sisyphusdb::config::{Config, Loaded, LogLevel, Machine, Sources};
 use sisyphusdb::server::Server;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,11 +42,11 @@ fn main() -> ExitCode {
     };
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&format_args!("{error:#}")),
+        Err(error) => complain(&error),
     }
 }
 
-/// One line on standard error, and the status of failure.
+/// One line on standard error, and the status of failure. The text of every error names its cause.
 fn complain(error: &dyn std::fmt::Display) -> ExitCode {
     let _ = writeln!(io::stderr(), "sisyphusdb: {error}");
     ExitCode::FAILURE
@@ -62,14 +62,16 @@ fn run(config: &Arc<Config>) -> anyhow::Result<()> {
         .thread_name("io")
         .enable_all()
         .build()
-        .context("cannot start threads")?;
+        .map_err(|error| anyhow!("cannot start threads: {error}"))?;
     runtime.block_on(serve(config))
 }
 
 /// Serves until a signal or a client asks to stop.
 async fn serve(config: &Arc<Config>) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|error| anyhow!("cannot wait for signals: {error}"))?;
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|error| anyhow!("cannot wait for signals: {error}"))?;
     let server = Server::start(Arc::clone(config)).await?;
     for address in server.resp_addresses() {
         info!("serving RESP on {address}");
@@ -97,7 +99,7 @@ fn start_logging(config: &Config) -> anyhow::Result<()> {
     let writer = match &config.logfile {
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path);
-            let file = file.with_context(|| format!("cannot open logfile {}", path.display()))?;
+            let file = file.map_err(|error| anyhow!("cannot open logfile {}: {error}", path.display()))?;
             BoxMakeWriter::new(Mutex::new(file))
         }
         None => BoxMakeWriter::new(io::stderr),
@@ -165,7 +167,7 @@ struct PidFile(PathBuf);
 impl PidFile {
     fn write(path: PathBuf) -> anyhow::Result<Self> {
         fs::write(&path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("cannot write pidfile {}", path.display()))?;
+            .map_err(|error| anyhow!("cannot write pidfile {}: {error}", path.display()))?;
         Ok(Self(path))
     }
 }

@@ -56,6 +56,12 @@ impl Kind {
     /// Checks the words given for a directive and returns their canonical text. `current` is the value so far, to
     /// which the lines of some kinds add.
     pub(super) fn canonical(self, words: &[&str], current: &str) -> Result<String, String> {
+        // Where several words may stand they may stand in one pair of quotes, too: `--bind '127.0.0.1 ::1'`.
+        let split: Vec<&str> = match words {
+            [word] if self.takes_words() => word.split_whitespace().collect(),
+            _ => Vec::new(),
+        };
+        let words = if split.is_empty() { words } else { split.as_slice() };
         match self {
             Self::SavePoints => return save_points(words),
             Self::OutputLimits => return output_limits(words, current),
@@ -74,7 +80,7 @@ impl Kind {
         self.one(word)
     }
 
-    /// Whether a line in a file may hold several words, and CONFIG SET splits its value into words.
+    /// Whether the value may be several words.
     pub(super) fn takes_words(self) -> bool {
         match self {
             Self::SavePoints | Self::OutputLimits | Self::Percentiles | Self::OomScores => true,

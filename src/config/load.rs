@@ -194,13 +194,7 @@ fn read_environment(environment: &[(String, String)], values: &mut Values) -> Re
             return Err(ConfigError::at(variable, "there is no such directive"));
         };
         // Nothing but the value stands in a variable, so quotes are part of it, as in CONFIG SET.
-        let takes_words = find(name).is_some_and(|(_, row)| row.kind.takes_words());
-        let words: Vec<&str> = if takes_words && !value.trim().is_empty() {
-            value.split_whitespace().collect()
-        } else {
-            vec![value]
-        };
-        apply(variable, name, &words, values, 0)?;
+        apply(variable, name, &[value], values, 0)?;
     }
     Ok(())
 }

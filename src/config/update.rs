@@ -64,12 +64,7 @@ impl Config {
                 return Err(refused("duplicate parameter".to_string()));
             }
             seen.push(at);
-            let words: Vec<&str> = if row.kind.takes_words() && !value.trim().is_empty() {
-                value.split_whitespace().collect()
-            } else {
-                vec![value]
-            };
-            let text = row.parse(&words, changed.text_at(at)).map_err(refused)?;
+            let text = row.parse(&[*value], changed.text_at(at)).map_err(refused)?;
             changed.set(at, text);
         }
         check::consistent(&changed, &self.machine).map_err(|(name, what)| SetError::Refused {

@@ -15,7 +15,7 @@ pub enum Error {
     #[error("the read would have to wait for the disk")]
     WouldBlock,
     /// The disk refused an operation. After a failed write or sync nothing is known of the file; it is never retried.
-    #[error("{operation} {path}")]
+    #[error("{operation} {path}: {source}")]
     Io {
         /// What was tried, such as "write".
         operation: &'static str,

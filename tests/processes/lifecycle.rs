@@ -42,3 +42,16 @@ fn a_bad_directive_is_one_clear_line_and_exit_code_one() {
     }
     assert!(!dir.exists(), "nothing is made before the configuration is understood");
 }
+
+#[test]
+fn a_start_that_fails_says_why_and_says_it_once() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("data");
+    std::fs::write(&dir, "a file").unwrap();
+    let mut server = Launch::new(&dir).spawn();
+    assert_eq!(server.wait().code(), Some(1));
+    let output = server.output();
+    let line = output.lines().last().unwrap_or_default();
+    assert!(line.contains("cannot use the data directory"), "{output}");
+    assert_eq!(line.matches("File exists").count(), 1, "{output}");
+}

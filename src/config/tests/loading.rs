@@ -91,6 +91,13 @@ fn the_command_line_is_that_of_redis_server() {
     assert_eq!(value(&config, "save"), "900 1");
     assert_eq!(value(&config, "appendonly"), "no");
     assert_eq!(value(&run(&["--save", ""]), "save"), "");
+    let quoted = run(&["--bind", "127.0.0.1  ::1", "--save", "900 1 300 10", "--bind=127.0.0.1 -::1"]);
+    assert_eq!(
+        (value(&quoted, "bind"), value(&quoted, "save")),
+        ("127.0.0.1 -::1".into(), "900 1 300 10".into())
+    );
+    let limits = run(&["--client-output-buffer-limit", "normal 1mb 1kb 2 pubsub 0 0 0"]);
+    assert_eq!(limits.settings().client_output_buffer_limit.normal.hard_bytes, 1 << 20);
     assert_eq!(value(&run(&["--SLOWLOG-LOG-SLOWER-THAN", "-1"]), "slowlog-log-slower-than"), "-1");
     assert_eq!(value(&run(&["--lua-time-limit", "7"]), "busy-reply-threshold"), "7");
     assert!(matches!(load(&["--help"], &[], ""), Ok(Loaded::Print(text)) if text.contains("--http-port")));
