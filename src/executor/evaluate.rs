@@ -100,7 +100,8 @@ impl Executor {
         if self.queue.is_empty() && !expire {
             return Ok(Next::Idle);
         }
-        let view = self.tree.view();
+        let view = self.tree.view().for_writes();
+        prefetch(&view, &leadership.state, &self.queue);
         let mut evaluation = Evaluation {
             view: &view,
             access: if may_block { Access::Disk } else { Access::Memory },
@@ -138,6 +139,19 @@ impl Executor {
         self.gauges.entries += u64::from(propose(leadership, drain, pieces, outputs));
         Ok(next)
     }
+}
+
+/// Lets the tree bring near what the commands of a drain will look up, all of it at once.
+fn prefetch(view: &lsm::View, state: &keyspace::State, queue: &VecDeque<Message>) {
+    let calls = queue.iter().flat_map(|message| &message.items).filter_map(|item| match item {
+        Item::Call(call) => Some(call),
+        Item::Transaction(_) | Item::Watch(_) | Item::Reply(_) => None,
+    });
+    let names = calls.flat_map(|call| {
+        let positions = call.command.key_positions(&call.args);
+        positions.into_iter().map(|position| (call.db, &call.args[position]))
+    });
+    keyspace::prefetch(view, state.map(), names.take(DRAIN_COMMANDS_MAX));
 }
 
 /// Ends a drain: its effects become an entry, its answers are held. **Rule (release)**.

@@ -1,5 +1,8 @@
 //! The cache: one byte budget for the blocks, indexes and filters of tables, and for rows.
 //!
+//! Indexes and filters are *pinned* while there is room: a table keeps them itself, so that a look-up in many tables does
+//! not look each of them up here, and what is left of the budget is for the rest.
+//!
 //! A *row* is the value of one key, so that a hot key costs one look-up instead of one in each of several blocks. Rows
 //! change with every write, so this rule guards them:
 //!
@@ -56,6 +59,13 @@ pub struct Cache {
     stripes: Box<[Mutex<Index>]>,
     cells: Box<[Cell]>,
     owners: AtomicU64,
+    budget: Mutex<Budget>,
+}
+
+/// How many bytes there are for all, and how many of them are pinned.
+struct Budget {
+    bytes_max: u64,
+    pinned: u64,
 }
 
 /// What was found and what was not, since the cache was made.
@@ -75,7 +85,7 @@ pub struct CacheStats {
     pub row_refusals: u64,
     /// Entries now.
     pub entries: u64,
-    /// Bytes now, with what the entries cost besides their contents.
+    /// Bytes now, with what the entries cost besides their contents, and what is pinned.
     pub bytes: u64,
 }
 
@@ -158,12 +168,35 @@ impl Cache {
             stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
             cells: (0..CELLS).map(|_| Cell::default()).collect(),
             owners: AtomicU64::new(0),
+            budget: Mutex::new(Budget { bytes_max, pinned: 0 }),
         }
     }
 
-    /// Sets the budget, and drops entries until they keep it.
+    /// Sets the budget, and drops entries until they keep it. What is pinned stays.
     pub fn set_bytes(&self, bytes_max: u64) {
-        self.entries.set_capacity(bytes_max);
+        let mut budget = lock(&self.budget);
+        budget.bytes_max = bytes_max;
+        self.entries.set_capacity(budget.bytes_max.saturating_sub(budget.pinned));
+    }
+
+    /// Takes `bytes` of the budget for something that its owner keeps for as long as it likes. Returns whether that is
+    /// granted: at most half of the budget is.
+    pub fn pin(&self, bytes: u64) -> bool {
+        let mut budget = lock(&self.budget);
+        if budget.pinned + bytes > budget.bytes_max / 2 {
+            return false;
+        }
+        budget.pinned += bytes;
+        self.entries.set_capacity(budget.bytes_max - budget.pinned);
+        true
+    }
+
+    /// Gives back what [`Cache::pin`] has granted.
+    pub fn unpin(&self, bytes: u64) {
+        let mut budget = lock(&self.budget);
+        assert!(bytes <= budget.pinned, "what is given back had been granted");
+        budget.pinned -= bytes;
+        self.entries.set_capacity(budget.bytes_max.saturating_sub(budget.pinned));
     }
 
     /// Returns a number that tells the blocks of one tree from those of the others.
@@ -251,7 +284,7 @@ impl Cache {
             row_removals: sum(|cell| &cell.row_removals),
             row_refusals: sum(|cell| &cell.row_refusals),
             entries: self.entries.len() as u64,
-            bytes: self.entries.weight(),
+            bytes: self.entries.weight() + lock(&self.budget).pinned,
         }
     }
 
@@ -266,9 +299,9 @@ impl Cache {
     }
 }
 
-fn lock(stripe: &Mutex<Index>) -> MutexGuard<'_, Index> {
-    // A mark is one number: it is whole whatever happened to who held the lock.
-    stripe.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic ends the process: nobody sees what it left.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn count(counter: &AtomicU64) {
@@ -315,6 +348,23 @@ mod tests {
     fn row(cache: &Cache, key: &[u8], view: Index) -> Option<Vec<u8>> {
         let mut value = Value::default();
         cache.row_get(key, view, &mut value).then(|| value.to_vec())
+    }
+
+    #[test]
+    fn half_of_the_budget_can_be_pinned_and_the_rest_shrinks() {
+        let cache = Cache::new(1 << 20);
+        assert!(cache.pin(1 << 19));
+        assert!(!cache.pin(1));
+        for block in 0..1_000 {
+            cache.insert_block(0, 0, block << 12, Bytes::from(vec![0; 4096]));
+        }
+        let full = cache.stats().bytes;
+        assert!((1 << 19..=1 << 20).contains(&full), "{full} bytes");
+        cache.unpin(1 << 19);
+        assert!(cache.pin(1 << 18));
+        cache.set_bytes(1 << 18);
+        assert_eq!(cache.stats().bytes, 1 << 18, "what is pinned stays, and there is no room for more");
+        assert!(!cache.pin(1));
     }
 
     #[test]

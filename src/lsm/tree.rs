@@ -240,7 +240,7 @@ impl Tree {
 
     /// Returns a view at the last entry applied.
     pub fn view(&self) -> View {
-        View { sources: Arc::clone(&self.sources), index: self.applied.index }
+        View { sources: Arc::clone(&self.sources), index: self.applied.index, is_for_writes: false }
     }
 
     /// Ends the active memtable, so that it can be flushed, if anything was applied since the last time.

@@ -29,9 +29,17 @@ pub(super) struct Sources {
 pub struct View {
     pub(super) sources: Arc<Sources>,
     pub(super) index: Index,
+    pub(super) is_for_writes: bool,
 }
 
 impl View {
+    /// The same view for whoever is about to write what it looks up: it leaves no rows in the cache, since the write would
+    /// drop them at once, and expects the newest values in the memtables.
+    #[must_use]
+    pub fn for_writes(self) -> View {
+        View { is_for_writes: true, ..self }
+    }
+
     /// Returns the index of the last entry that the view holds.
     pub fn index(&self) -> Index {
         self.index
@@ -48,7 +56,8 @@ impl View {
         let has_tables = !sources.version.is_empty();
         let is_row =
             has_tables && sources.families.get(usize::from(key[0])).is_some_and(|family| family.rows);
-        if is_row && sources.context.cache.row_get(key, self.index, value) {
+        let row = |value: &mut Value| is_row && sources.context.cache.row_get(key, self.index, value);
+        if !self.is_for_writes && row(value) {
             return Ok(true);
         }
         for memtable in std::iter::once(&sources.active).chain(&sources.sealed) {
@@ -61,8 +70,11 @@ impl View {
         if !has_tables {
             return Ok(false);
         }
+        if self.is_for_writes && row(value) {
+            return Ok(true);
+        }
         let is_there = get_in_tables(&sources.version, key, access, value)?;
-        if is_row && is_there {
+        if is_row && is_there && !self.is_for_writes {
             sources.context.cache.row_fill(key, self.index, value);
         }
         Ok(is_there)
@@ -114,7 +126,21 @@ impl View {
     /// Touches what a look-up of each of these keys will touch in memory. A hint: the look-ups of a batch then wait for
     /// memory together and not one after the other.
     pub fn prefetch(&self, keys: &[&[u8]]) {
-        self.sources.active.touch(keys);
+        let sources = &*self.sources;
+        for memtable in std::iter::once(&sources.active).chain(&sources.sealed) {
+            memtable.touch(keys);
+        }
+        if sources.version.is_empty() {
+            return;
+        }
+        let hashes: Vec<u64> = keys.iter().map(|key| filter::hash(key)).collect();
+        let mut sum = 0;
+        for (_, run) in sources.version.runs() {
+            for (key, &hash) in keys.iter().zip(&hashes) {
+                sum ^= run.find(key).map_or(0, |placed| placed.table.touch(key, hash));
+            }
+        }
+        std::hint::black_box(sum);
     }
 
     /// Returns a cursor over all keys in byte order. It stands nowhere until it is sought.

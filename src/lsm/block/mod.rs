@@ -54,15 +54,22 @@ pub(super) struct Handle {
     pub(super) bytes: u32,
 }
 
+/// Blocks in a row that LZ4 did not make smaller, after which only one in [`RETRY_BLOCKS`] is tried: values that are
+/// compressed or encrypted already are written at the speed of a copy.
+const FAILED_BLOCKS: u32 = 8;
+const RETRY_BLOCKS: u32 = 16;
+
 /// Turns contents into what is written, for one table: keeps the buffers of the compressor.
 pub(super) struct Sealer {
     table: CompressTable,
     compressed: Vec<u8>,
+    /// Blocks since one was made smaller.
+    failed: u32,
 }
 
 impl Sealer {
     pub(super) fn new() -> Sealer {
-        Sealer { table: CompressTable::small(), compressed: Vec::new() }
+        Sealer { table: CompressTable::small(), compressed: Vec::new(), failed: 0 }
     }
 
     /// Appends `contents` and the trailer of a block at `offset` of the table `id` to `out`. Compresses if asked to and
@@ -96,9 +103,17 @@ impl Sealer {
 
     /// Compresses into `self.compressed`; `None` if that does not pay.
     fn compress(&mut self, contents: &[u8]) -> Option<usize> {
+        self.failed += 1;
+        if self.failed > FAILED_BLOCKS && !self.failed.is_multiple_of(RETRY_BLOCKS) {
+            return None;
+        }
         self.compressed.resize(get_maximum_output_size(contents.len()), 0);
         let bytes = compress_into_with_table(contents, &mut self.compressed, &mut self.table).ok()?;
-        (bytes + 4 <= contents.len() - contents.len() / 8).then_some(bytes)
+        let pays = bytes + 4 <= contents.len() - contents.len() / 8;
+        if pays {
+            self.failed = 0;
+        }
+        pays.then_some(bytes)
     }
 }
 

@@ -53,6 +53,13 @@ pub(in crate::lsm) fn may_hold(filter: &[u8], hash: u64) -> Option<bool> {
     Some(all & 1 == 1)
 }
 
+/// Loads a byte of the line that [`may_hold`] will look at.
+#[inline]
+pub(in crate::lsm) fn touch(filter: &[u8], hash: u64) -> u8 {
+    let lines = filter.len() / LINE_BYTES;
+    filter.get(line_of(hash, lines) * LINE_BYTES).copied().unwrap_or_default()
+}
+
 #[inline]
 fn line_of(hash: u64, lines: usize) -> usize {
     (((hash >> 32) * lines as u64) >> 32) as usize

@@ -1,8 +1,11 @@
-//! A table that is open: its top index in memory, all else through the cache.
+//! A table that is open: its top index in memory, indexes and filters too while there is room, all else through the cache.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -62,9 +65,12 @@ struct Partition {
     fence: u64,
     separator: Bytes,
     index: Handle,
+    /// Kept from the first use on, if the cache grants the room.
+    pinned: OnceLock<IndexPart>,
 }
 
 /// The index and the filter of a partition.
+#[derive(Clone)]
 struct IndexPart {
     contents: Bytes,
     index_bytes: usize,
@@ -255,9 +261,31 @@ impl Table {
         Ok(part.filter().is_empty() || filter::may_hold(part.filter(), hash) == Some(true))
     }
 
-    fn part(&self, partition: &Partition, access: Access) -> Result<IndexPart> {
-        let contents = self.read(partition.index, access, true)?;
-        IndexPart::new(contents).map_err(|why| self.corrupt(partition.index, why))
+    /// Loads what a look-up of `key` will look at first, for the sake of its cache line. What it returns may be anything.
+    #[inline]
+    pub(in crate::lsm) fn touch(&self, key: &[u8], hash: u64) -> u8 {
+        let partition = self.partitions.get(self.partition_of(key));
+        let part = partition.and_then(|partition| partition.pinned.get());
+        part.map_or(0, |part| filter::touch(part.filter(), hash))
+    }
+
+    fn part<'t>(&self, partition: &'t Partition, access: Access) -> Result<Cow<'t, IndexPart>> {
+        if let Some(part) = partition.pinned.get() {
+            return Ok(Cow::Borrowed(part));
+        }
+        let cache = &self.context.cache;
+        let contents = self.read(partition.index, access, false)?;
+        let bytes = contents.len() as u64;
+        let part = IndexPart::new(contents.clone()).map_err(|why| self.corrupt(partition.index, why))?;
+        if !cache.pin(bytes) {
+            cache.insert_block(self.context.owner, self.properties.id, partition.index.offset, contents);
+            return Ok(Cow::Owned(part));
+        }
+        // Another thread may have been first: then it is granted once too often.
+        if partition.pinned.set(part).is_err() {
+            cache.unpin(bytes);
+        }
+        Ok(Cow::Borrowed(partition.pinned.get().expect("it has just been set")))
     }
 
     /// Reads the data block that the current record of an index block lists.
@@ -314,6 +342,8 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
+        let pinned = self.partitions.iter().filter_map(|partition| partition.pinned.get());
+        self.context.cache.unpin(pinned.map(|part| part.contents.len() as u64).sum());
         if *self.is_obsolete.get_mut() {
             let mut trash = self.context.trash.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             trash.push(std::mem::take(&mut self.path));
@@ -338,7 +368,7 @@ fn read_top(contents: Bytes) -> Result<Vec<Partition>, Malformed> {
         if partitions.last().is_some_and(|before| before.separator >= separator) {
             return Err(Malformed("the keys of the top index do not ascend"));
         }
-        partitions.push(Partition { fence: fence(&separator), separator, index });
+        partitions.push(Partition { fence: fence(&separator), separator, index, pinned: OnceLock::new() });
         iter.next()?;
     }
     if partitions.is_empty() { Err(Malformed("a table without partitions")) } else { Ok(partitions) }
