@@ -38,9 +38,6 @@ const EXPIRED_KEYS_MAX: usize = 200;
 /// How often a command may stop for the disk before it is treated as long.
 const LOADS_MAX: u32 = 4;
 
-/// Told to a command whose effects do not fit into one entry.
-const TOO_LARGE: &str = "ERR the effects of this command are larger than entry-bytes-max";
-
 /// Told to a transaction whose effects do not fit into one entry.
 const TRANSACTION_TOO_LARGE: &str =
     "EXECABORT Transaction discarded because of: its effects are larger than entry-bytes-max";
@@ -112,7 +109,6 @@ impl Executor {
             commands: 0,
             denied: 0,
             expired: 0,
-            effects_bytes: 0,
             stopwatch: Stopwatch::start(clock, self.tuning.slow_ns),
         };
         if expire && !evaluation.expire()? {
@@ -205,7 +201,6 @@ struct Evaluation<'a> {
     commands: usize,
     denied: u64,
     expired: u64,
-    effects_bytes: usize,
     stopwatch: Stopwatch<'a>,
 }
 
@@ -244,6 +239,7 @@ impl Evaluation<'_> {
                         self.view.clone(),
                         self.leadership.state.limits.clone(),
                         self.drain.stamp(),
+                        self.limits.entry_bytes_max,
                     )));
                 }
             }
@@ -292,7 +288,7 @@ impl Evaluation<'_> {
     }
 
     fn must_pause(&self, item: &Item, loads: u32, backlog: usize) -> Option<Pause> {
-        if self.commands >= DRAIN_COMMANDS_MAX || self.effects_bytes >= DRAIN_BYTES_MAX {
+        if self.commands >= DRAIN_COMMANDS_MAX || self.drain.bytes() >= DRAIN_BYTES_MAX {
             return Some(Pause::Full);
         }
         if backlog > self.limits.backlog_bytes_max {
@@ -306,6 +302,7 @@ impl Evaluation<'_> {
 
     fn run_item(&mut self, item: &Item, seed: u64, piece: &mut Piece) -> Result<Result<(), Stop>, Error> {
         self.commands += item.commands();
+        self.drain.allow(self.limits.entry_bytes_max);
         let before = ReplyWriter::new(&mut piece.reply, Protocol::Resp2).mark();
         let result = match item {
             Item::Call(call) => self.run_call(call, seed, &piece.recipient, &mut piece.reply),
@@ -339,27 +336,18 @@ impl Evaluation<'_> {
         reply: &mut Outbox,
     ) -> keyspace::Result<()> {
         let mark = self.drain.mark(&self.leadership.state);
-        let written_before = self.drain.bytes();
         let mut writer = ReplyWriter::new(reply, call.protocol);
         let reply_mark = writer.mark();
-        let result = self.call_handler(call, seed, &mut writer);
+        let result = self.call_handler(call, seed, &mut writer).and_then(|()| self.drain.check_bytes());
         self.stopwatch.ran(call, recipient);
-        let written = self.drain.bytes() - written_before;
-        let result = match result {
-            Ok(()) if written > self.limits.entry_bytes_max => {
-                self.denied += 1;
-                Err(CommandError::other(TOO_LARGE).into())
-            }
-            other => other,
-        };
         match result {
             Ok(()) => {
-                self.effects_bytes += written;
                 self.mark_watches(mark);
                 Ok(())
             }
             Err(Failure::Client(error)) => {
                 writer.truncate(reply_mark);
+                self.denied += u64::from(matches!(error, CommandError::EffectsTooLarge));
                 let error = error.to_string();
                 writer.error(&error);
                 self.stopwatch.failed(call.command, error);
@@ -417,7 +405,6 @@ impl Evaluation<'_> {
             return Ok(());
         }
         writer.array(transaction.steps.len());
-        let written_before = self.drain.bytes();
         let mut deferred: Option<Deferred> = None;
         let mut seeds = fastrand::Rng::with_seed(seed);
         for step in &transaction.steps {
@@ -437,15 +424,14 @@ impl Evaluation<'_> {
                     }
                 }
             }
-        }
-        if self.drain.bytes() - written_before > self.limits.entry_bytes_max {
-            // All or nothing: an entry that is too large is discarded whole.
-            self.denied += 1;
-            self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
-            let mut writer = ReplyWriter::new(&mut piece.reply, transaction.protocol);
-            writer.truncate(reply_mark);
-            writer.error(TRANSACTION_TOO_LARGE);
-            return Ok(());
+            if self.drain.check_bytes().is_err() {
+                // All or nothing: what no entry holds is discarded whole, and as soon as it is too much.
+                self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
+                let mut writer = ReplyWriter::new(&mut piece.reply, transaction.protocol);
+                writer.truncate(reply_mark);
+                writer.error(TRANSACTION_TOO_LARGE);
+                return Ok(());
+            }
         }
         piece.deferred = deferred;
         Ok(())

@@ -18,11 +18,19 @@ pub struct Load {
     view: lsm::View,
     limits: keyspace::Limits,
     stamp: u64,
+    entry_bytes_max: usize,
 }
 
 impl Load {
-    pub(super) fn new(message: Message, view: lsm::View, limits: keyspace::Limits, stamp: u64) -> Self {
-        Self { message, view, limits, stamp }
+    /// A load for the first item of `message`, which the drain evaluated on `view` at `stamp`.
+    pub(super) fn new(
+        message: Message,
+        view: lsm::View,
+        limits: keyspace::Limits,
+        stamp: u64,
+        entry_bytes_max: usize,
+    ) -> Self {
+        Self { message, view, limits, stamp, entry_bytes_max }
     }
 
     /// Runs the item on the view that the drain had, waiting for the disk. Effects and replies are thrown away.
@@ -35,6 +43,7 @@ impl Load {
         let mut state = State::load(&self.view, 0)?;
         state.limits = self.limits;
         let mut scratch = Scratch { overlay: Overlay::new(), drain: Drain::new(1, self.stamp) };
+        scratch.drain.allow(self.entry_bytes_max);
         let item = self.message.items.front().expect("a message that stopped has a next item");
         let seed = self.message.seed.expect("an item that stopped has its seed");
         let result = match item {
@@ -42,7 +51,10 @@ impl Load {
             Item::Transaction(transaction) => {
                 let mut seeds = fastrand::Rng::with_seed(seed);
                 transaction.steps.iter().try_for_each(|step| match step {
-                    Step::Call(call) => scratch.run(call, &self.view, &mut state, seeds.u64(..)),
+                    Step::Call(call) => {
+                        scratch.run(call, &self.view, &mut state, seeds.u64(..))?;
+                        scratch.drain.check_bytes()
+                    }
                     Step::Deferred(_) => Ok(()),
                 })
             }

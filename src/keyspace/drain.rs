@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::META;
+use super::error::{CommandError, Result};
 use super::overlay::{Overlay, Slot};
 use super::state::{self, Changed, Database, Next, State};
 use crate::bugs::{self, Bug};
@@ -29,6 +30,8 @@ pub struct Drain {
     is_stamp_used: bool,
     /// Keys and values written so far, in bytes; what is undone stays counted.
     bytes: usize,
+    /// What `bytes` may reach before what is evaluated now fails.
+    bytes_max: usize,
     /// The earliest time to live that was written, ms since 1970.
     earliest_due: Option<u64>,
 }
@@ -52,6 +55,7 @@ impl Drain {
             changed: Changed::default(),
             is_stamp_used: false,
             bytes: 0,
+            bytes_max: usize::MAX,
             earliest_due: None,
         }
     }
@@ -108,6 +112,23 @@ impl Drain {
     /// Bytes of keys and values written so far, those that were undone included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Lets what follows, a command or a transaction, write `bytes_max` bytes of keys and values.
+    pub fn allow(&mut self, bytes_max: usize) {
+        self.bytes_max = self.bytes.saturating_add(bytes_max);
+    }
+
+    /// Whether what was written since [`Drain::allow`] is within the bound. Memory is taken for whatever is written until
+    /// the drain ends, so that a command which writes much asks while it does.
+    ///
+    /// # Errors
+    /// [`CommandError::EffectsTooLarge`].
+    pub fn check_bytes(&self) -> Result {
+        if self.bytes > self.bytes_max {
+            return Err(CommandError::EffectsTooLarge.into());
+        }
+        Ok(())
     }
 
     /// The earliest moment at which a key becomes due by what was written, ms since 1970.

@@ -98,6 +98,9 @@ pub enum CommandError {
     /// MOVE or COPY onto itself.
     #[error("ERR source and destination objects are the same")]
     SameObject,
+    /// More is written than one entry of the log may hold. It discards a whole transaction.
+    #[error("ERR the effects of this command are larger than entry-bytes-max")]
+    EffectsTooLarge,
     /// A cursor that no SCAN has given out.
     #[error("ERR invalid cursor")]
     InvalidCursor,

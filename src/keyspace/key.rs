@@ -1,8 +1,9 @@
 //! What can be done with a key whatever it holds.
 
 use super::encoding::{DATA_PREFIX_BYTES, Encoded, Key, META_PREFIX_BYTES, Object};
-use super::error::{CommandError, Result};
+use super::error::{CommandError, Failure, Result, Stop};
 use super::record::{Header, Kind, Record, Type};
+use super::source::LONG_RECORDS;
 use super::txn::WriteTxn;
 use super::view::View;
 use super::{hash, moved, string};
@@ -133,7 +134,7 @@ pub(crate) fn move_to(txn: &mut WriteTxn<'_>, name: &[u8], db: u32) -> Result<bo
     txn.remove_header(&from, &header);
     txn.put_header(&to, None, &header, &[record.body()]);
     if let Some(object) = header.object {
-        moved::note(txn, object, from.keyspace(), to.keyspace());
+        moved::note(txn, object, from.keyspace(), to.keyspace())?;
     }
     txn.recycle(record);
     Ok(true)
@@ -169,7 +170,11 @@ pub(crate) fn copy(txn: &mut WriteTxn<'_>, from: &[u8], to: &[u8], db: u32, repl
 fn copy_records(txn: &mut WriteTxn<'_>, from: Object, to: Object) -> Result {
     let prefix = Encoded::from_slice(&from.prefix());
     let mut next = Some(prefix.clone());
+    let mut copied = 0;
     while let Some(start) = next.take() {
+        if copied >= LONG_RECORDS && !txn.may_block() {
+            return Err(Failure::Stop(Stop::Long));
+        }
         let mut walk = txn.source().walk(prefix.clone(), &start)?;
         let mut page: Vec<(Encoded, Vec<u8>)> = Vec::with_capacity(COPY_RECORDS);
         while let Some(suffix) = walk.suffix() {
@@ -183,8 +188,9 @@ fn copy_records(txn: &mut WriteTxn<'_>, from: Object, to: Object) -> Result {
             walk.next()?;
         }
         drop(walk);
+        copied += page.len();
         for (key, value) in page {
-            txn.put_shared(&key, value.into());
+            txn.put_shared(&key, value.into())?;
         }
     }
     Ok(())

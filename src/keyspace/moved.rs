@@ -40,16 +40,17 @@ fn guest_key(object: Object, keyspace: u32) -> Encoded {
 }
 
 /// The key of `object` was in keyspace `from` and is in `to` now.
-pub(super) fn note(txn: &mut WriteTxn<'_>, object: Object, from: u32, to: u32) {
+pub(super) fn note(txn: &mut WriteTxn<'_>, object: Object, from: u32, to: u32) -> Result {
     if from != object.keyspace {
         txn.delete(&guest_key(object, from));
     }
     if to == object.keyspace {
         txn.delete(&away_key(object));
     } else {
-        txn.put(&guest_key(object, to), &[]);
-        txn.put(&away_key(object), &[]);
+        txn.put(&guest_key(object, to), &[])?;
+        txn.put(&away_key(object), &[])?;
     }
+    Ok(())
 }
 
 /// `object`, whose key was in keyspace `keyspace` and not at home, is dead.
@@ -74,7 +75,7 @@ pub(super) fn bury_keyspace(txn: &mut WriteTxn<'_>, keyspace: u32) -> Result {
     txn.bury_prefix(&family_prefix(META, keyspace));
     txn.bury_prefix(&family_prefix(TTL, keyspace));
     if has_away(txn, keyspace)? {
-        txn.put(&with_keyspace(RETIRED, keyspace), &[]);
+        txn.put(&with_keyspace(RETIRED, keyspace), &[])?;
     } else {
         txn.bury_prefix(&family_prefix(DATA, keyspace));
     }

@@ -336,7 +336,7 @@ fn patch_chunks(txn: &mut WriteTxn<'_>, object: Object, offset: u64, mut piece: 
             patched[start..start + part.len()].copy_from_slice(part);
             patched.freeze()
         };
-        txn.put_shared(&key, patched);
+        txn.put_shared(&key, patched)?;
         at += part.len();
         piece = rest;
     }

@@ -1,5 +1,6 @@
 //! The keyspace as the executor drives it, against plain models.
 
+mod bounded;
 mod counts;
 mod expiring;
 mod model;

@@ -114,6 +114,11 @@ impl<'a> WriteTxn<'a> {
         Ok(self.header(key)?.and_then(|header| header.expire_ms))
     }
 
+    /// Whether the command may wait for the disk, and so may take long.
+    pub(super) fn may_block(&self) -> bool {
+        matches!(self.access, Access::Disk)
+    }
+
     pub(super) fn hash_seed(&self) -> u64 {
         self.state.map.hash_seed
     }
@@ -220,7 +225,7 @@ impl<'a> WriteTxn<'a> {
                 self.delete(&key.ttl_key(at));
             }
             if let Some(at) = due_after {
-                self.put(&key.ttl_key(at), &[]);
+                self.write(&key.ttl_key(at), &[]);
                 self.drain.note_due(at);
                 self.state.lower_ttl_floor(key.keyspace(), at);
             }
@@ -246,16 +251,25 @@ impl<'a> WriteTxn<'a> {
             .expect("a key is in the keyspace of a database")
     }
 
-    /// Puts a record of another family than META.
-    pub(super) fn put(&mut self, key: &[u8], value: &[&[u8]]) {
-        let key = self.overlay.copy(&[key]);
-        let value = self.overlay.copy(value);
-        self.drain.write(self.overlay, key, Some(value));
+    /// Puts a record of another family than META. A command may put any number of them, so it may fail here with
+    /// [`CommandError::EffectsTooLarge`](super::CommandError::EffectsTooLarge).
+    pub(super) fn put(&mut self, key: &[u8], value: &[&[u8]]) -> Result {
+        self.drain.check_bytes()?;
+        self.write(key, value);
+        Ok(())
     }
 
-    /// Puts a record of another family than META without a copy of the value.
-    pub(super) fn put_shared(&mut self, key: &[u8], value: Bytes) {
+    /// As [`WriteTxn::put`], without a copy of the value.
+    pub(super) fn put_shared(&mut self, key: &[u8], value: Bytes) -> Result {
+        self.drain.check_bytes()?;
         let key = self.overlay.copy(&[key]);
+        self.drain.write(self.overlay, key, Some(value));
+        Ok(())
+    }
+
+    fn write(&mut self, key: &[u8], value: &[&[u8]]) {
+        let key = self.overlay.copy(&[key]);
+        let value = self.overlay.copy(value);
         self.drain.write(self.overlay, key, Some(value));
     }
 
@@ -284,7 +298,7 @@ impl<'a> WriteTxn<'a> {
     pub(super) fn bury_prefix(&mut self, prefix: &[u8]) {
         let mut grave = Encoded::from_slice(&[DEAD]);
         grave.extend_from_slice(prefix);
-        self.put(&grave, &[]);
+        self.write(&grave, &[]);
     }
 
     pub(super) fn ttl_floor(&self, keyspace: u32) -> u64 {

@@ -65,21 +65,21 @@ impl<'t, 'a> Editor<'t, 'a> {
         self.is_changed = true;
         let long = self.txn.limits().hash_inline_value_bytes_max;
         if field.len() > long || value.len() > long {
-            self.expand();
+            self.expand()?;
         }
         match &mut self.form {
             Form::Inline(body) => {
                 let is_new = set_inline(body, field, value);
                 let is_crowded = || Fields::new(body).count() > self.txn.limits().hash_inline_entries_max;
                 if body.len() > INLINE_BYTES_MAX || (is_new && is_crowded()) {
-                    self.expand();
+                    self.expand()?;
                 }
                 Ok(is_new)
             }
             Form::Expanded { object, size } => {
                 let key = field_key(*object, self.txn.hash_seed(), field);
                 let is_old = self.txn.source().get(&key, &mut self.value)?;
-                self.txn.put(&key, &[value]);
+                self.txn.put(&key, &[value])?;
                 if is_old {
                     size.bytes -= self.value.len() as u64;
                 } else {
@@ -159,17 +159,18 @@ impl<'t, 'a> Editor<'t, 'a> {
     }
 
     /// Gives every field a record of its own.
-    fn expand(&mut self) {
-        let Form::Inline(body) = &self.form else { return };
+    fn expand(&mut self) -> Result {
+        let Form::Inline(body) = &self.form else { return Ok(()) };
         let object = self.txn.new_object(&self.key);
         let mut size = Size::default();
         for (field, value) in Fields::new(body) {
             let key = field_key(object, self.txn.hash_seed(), field);
-            self.txn.put(&key, &[value]);
+            self.txn.put(&key, &[value])?;
             size.fields += 1;
             size.bytes += (field.len() + value.len()) as u64;
         }
         self.form = Form::Expanded { object, size };
+        Ok(())
     }
 }
 

@@ -1,0 +1,52 @@
+//! What one command may write.
+
+use super::super::{hash, key, string};
+use super::*;
+
+const MIB: usize = 1 << 20;
+
+/// A node with a string of 8 MiB at `string` and a hash of as much at `hash`.
+fn node() -> Node {
+    let mut node = Node::new(1);
+    node.run(0, |txn| {
+        let name = txn.key(b"string");
+        string::set(txn, &name, &vec![b'v'; 8 * MIB], None)
+    });
+    node.run(0, |txn| {
+        let mut editor = hash::Editor::open(txn, b"hash")?;
+        for field in 0..8_u8 {
+            editor.set(&[field], &vec![b'v'; MIB])?;
+        }
+        editor.commit()
+    });
+    node.apply_all();
+    node
+}
+
+#[test]
+fn a_copy_that_is_too_large_ends_where_it_becomes_so() {
+    for name in [&b"string"[..], b"hash"] {
+        let mut node = node();
+        let mut drain = Drain::new(node.entry, node.stamp);
+        drain.allow(2 * MIB);
+        let copied = node.step(&mut drain, 0, |txn| key::copy(txn, name, b"copy", 0, false));
+        assert!(matches!(copied, Err(Failure::Client(CommandError::EffectsTooLarge))), "{copied:?}");
+        assert!(drain.bytes() < 4 * MIB, "{} bytes were written", drain.bytes());
+        assert!(node.overlay.is_empty(), "nothing of it is left");
+    }
+}
+
+#[test]
+fn what_is_allowed_counts_from_where_it_was_allowed() {
+    let mut node = node();
+    let mut drain = Drain::new(node.entry, node.stamp);
+    for copy in [b"1", b"2", b"3"] {
+        drain.allow(9 * MIB);
+        let copied = node.step(&mut drain, 0, |txn| key::copy(txn, b"string", copy, 0, false));
+        assert!(copied.unwrap());
+        drain.check_bytes().unwrap();
+    }
+    assert!(drain.bytes() > 24 * MIB);
+    let more = node.step(&mut drain, 0, |txn| key::copy(txn, b"string", b"4", 0, false));
+    assert!(matches!(more, Err(Failure::Client(CommandError::EffectsTooLarge))), "{more:?}");
+}
