@@ -437,3 +437,45 @@ fn many_that_sleep_and_long_writes_do_not_wait_for_each_other_for_ever() {
     }
     still_serves(&node);
 }
+
+#[test]
+fn a_killed_client_is_closed_whatever_it_has_not_read() {
+    let node = Node::start(&[]);
+    let mut other = Wire::connect(node.address);
+    other.ask(request(&[b"SET", b"k", &vec![b'v'; 100_000]]), "+OK\r\n");
+    let mut slow = Wire::connect(node.address);
+    slow.send("CLIENT ID\r\n");
+    let id = slow.line();
+    // A write first: then the executor has all of it, and stops when too much is unsent.
+    slow.send(["SET z 1\r\n", &"GET k\r\n".repeat(200)].concat());
+    other.send(format!("CLIENT KILL ID {}\r\n", &id[1..]));
+    other.expect(":1\r\n");
+    let mut rest = Vec::new();
+    let end = slow.0.read_to_end(&mut rest);
+    assert!(end.is_ok_and(|bytes| bytes < 200 * 100_000), "it was served after it was killed");
+    still_serves(&node);
+}
+
+#[test]
+fn clients_that_do_not_read_hold_up_no_writes() {
+    let node = Node::start(&[]);
+    let mut writer = Wire::connect(node.address);
+    let value = vec![b'v'; 1_000];
+    for first in (0..5_000).step_by(500) {
+        let fields: Vec<String> = (first..first + 500).map(|field| format!("field:{field}")).collect();
+        let pairs = fields.iter().flat_map(|field| [field.as_bytes(), &value]);
+        let words: Vec<&[u8]> = [&b"HSET"[..], b"big"].into_iter().chain(pairs).collect();
+        writer.ask(request(&words), ":500\r\n");
+    }
+    let large = vec![b'v'; 20_000];
+    let mut slow = Vec::new();
+    // More than all memtables hold, while views of many moments are asked for.
+    for number in 0..4_000 {
+        if number % 400 == 0 {
+            slow.push(Wire::connect(node.address));
+            slow.last_mut().unwrap().send("HGETALL big\r\n".repeat(10));
+        }
+        writer.ask(request(&[b"SET", format!("key:{number}").as_bytes(), &large]), "+OK\r\n");
+    }
+    assert_eq!(slow.len(), 10);
+}

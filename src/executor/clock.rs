@@ -1,5 +1,8 @@
 //! Time, as an argument: the machine's clocks, and the leader's time that is made from them. **Rule (time)**.
 
+/// Units of 10 ns, the 1 % of a µs, in a ms.
+const PER_MS: u64 = 100_000;
+
 /// What the machine's clocks showed at one instant.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
@@ -22,31 +25,32 @@ pub trait Clock: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct LeaderClock {
     boot_us: u64,
-    present_us: u64,
+    /// In units of 10 ns, so that the pull of a few µs is not rounded away.
+    present: u64,
 }
 
 impl LeaderClock {
     /// Begins at the newer of the stamp taken over and the wall clock.
     pub fn new(stamp_ms: u64, now: Now) -> Self {
-        Self { boot_us: now.boot_us, present_us: stamp_ms.max(now.wall_ms) * 1000 }
+        Self { boot_us: now.boot_us, present: stamp_ms.max(now.wall_ms).saturating_mul(PER_MS) }
     }
 
     /// The present time at `now`, in ms since the Unix epoch.
     pub fn at(&self, now: Now) -> u64 {
-        self.present_us_at(now) / 1000
+        self.present_at(now) / PER_MS
     }
 
     /// Moves the clock on to `now` and returns the present time in ms.
     pub fn advance(&mut self, now: Now) -> u64 {
-        *self = Self { present_us: self.present_us_at(now), boot_us: now.boot_us.max(self.boot_us) };
-        self.present_us / 1000
+        *self = Self { present: self.present_at(now), boot_us: now.boot_us.max(self.boot_us) };
+        self.present / PER_MS
     }
 
-    fn present_us_at(&self, now: Now) -> u64 {
-        let elapsed = now.boot_us.saturating_sub(self.boot_us);
-        let unpulled = self.present_us + elapsed;
+    fn present_at(&self, now: Now) -> u64 {
+        let elapsed = now.boot_us.saturating_sub(self.boot_us) * 100;
+        let unpulled = self.present + elapsed;
         let pull = elapsed / 100;
-        (now.wall_ms * 1000).clamp(unpulled - pull, unpulled + pull)
+        now.wall_ms.saturating_mul(PER_MS).clamp(unpulled - pull, unpulled + pull)
     }
 }
 
@@ -70,6 +74,15 @@ mod tests {
         assert_eq!(clock.advance(now(1_000, 1_001_000)), 1_001_000, "no difference, no pull");
         assert_eq!(clock.advance(now(2_000, 9_000_000)), 1_002_010, "a jump ahead is followed slowly");
         assert_eq!(clock.advance(now(3_000, 0)), 1_003_000, "and so is a jump back");
+    }
+
+    #[test]
+    fn small_steps_pull_as_much_as_large_ones() {
+        let mut clock = LeaderClock::new(0, now(0, 1_000_000));
+        for step in 1..=100_000 {
+            clock.advance(Now { boot_us: step * 10, wall_ms: 9_000_000 });
+        }
+        assert_eq!(clock.at(now(1_000, 9_000_000)), 1_001_010);
     }
 
     #[test]

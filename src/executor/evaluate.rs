@@ -256,7 +256,7 @@ impl Evaluation<'_> {
         message: &mut Message,
         pieces: &mut Vec<Piece>,
     ) -> Result<Option<Pause>, Error> {
-        let unsent = message.recipient.backlog(self.limits.backlog_bytes_max);
+        let Some(unsent) = message.recipient.backlog(self.limits.backlog_bytes_max) else { return Ok(None) };
         let mut piece = Piece {
             recipient: Arc::clone(&message.recipient),
             items: VecDeque::new(),

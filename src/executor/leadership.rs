@@ -15,6 +15,9 @@ use crate::{
     raft::ProposalId,
 };
 
+/// How far the stamps may be ahead of the wall clock without a word.
+const AHEAD_MS_MAX: u64 = 5_000;
+
 /// The leader's memory. It is made when the no-op of its term is applied here, and takes every value from the applied
 /// state.
 #[derive(Debug)]
@@ -38,6 +41,13 @@ impl Leadership {
     /// Begins on the applied state, whose newest stamp is `stamp`.
     pub(super) fn new(term: Term, view: &lsm::View, stamp: u64, now: Now, seed: u64) -> lsm::Result<Self> {
         let mut rng = fastrand::Rng::with_seed(seed);
+        let ahead_ms = stamp.saturating_sub(now.wall_ms);
+        if ahead_ms > AHEAD_MS_MAX {
+            tracing::warn!(
+                ahead_ms,
+                "the clock is behind the newest stamp: keys with a time of day expire early"
+            );
+        }
         Ok(Self {
             term,
             overlay: Overlay::new(),

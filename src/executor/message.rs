@@ -126,9 +126,9 @@ pub trait Recipient: std::fmt::Debug + Send + Sync {
     fn deliver(&self, answer: Answer);
     /// Takes the news that the rest of the message will not be answered.
     fn lose(&self, outcome: Outcome);
-    /// Bytes delivered and not sent yet. When it is above `limit`, the recipient resumes the executor
-    /// (`Input::Resume`) as soon as it is not.
-    fn backlog(&self, limit: usize) -> usize;
+    /// Bytes delivered and not sent yet; `None` if nobody wants the answer any more, nor the rest of the message done.
+    /// When it is above `limit`, the recipient resumes the executor (`Input::Resume`) as soon as it is not.
+    fn backlog(&self, limit: usize) -> Option<usize>;
     /// Takes note of a command of its message that took long.
     fn slow(&self, args: &Args, nanos: u64);
     /// Distinguishes recipients.

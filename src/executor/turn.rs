@@ -419,10 +419,10 @@ impl Executor {
         let (released, limit) = (leadership.held.released(), self.limits.backlog_bytes_max);
         let mut waiting = Vec::new();
         for (drain, message) in leadership.stalled.drain(..) {
-            if drain <= released && message.recipient.backlog(limit) <= limit {
-                self.queue.push_back(message);
-            } else {
-                waiting.push((drain, message));
+            match message.recipient.backlog(limit) {
+                None => {}
+                Some(unsent) if drain <= released && unsent <= limit => self.queue.push_back(message),
+                Some(_) => waiting.push((drain, message)),
             }
         }
         leadership.stalled = waiting;

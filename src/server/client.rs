@@ -127,6 +127,18 @@ impl Client {
         progress
     }
 
+    /// Gives up what is unsent, and what the executor has not done yet: the connection's task has ended.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.broken = true;
+        state.outbox.clear();
+        let is_awaited = state.resume_below.take().is_some();
+        drop(state);
+        if is_awaited && let Some(services) = self.services.upgrade() {
+            services.shard.submit(Input::Resume);
+        }
+    }
+
     /// Waits until the socket may take more.
     pub(super) async fn writable(&self) {
         // An error shows at the next write.
@@ -217,13 +229,16 @@ impl Recipient for Client {
         self.info.wake();
     }
 
-    fn backlog(&self, limit: usize) -> usize {
+    fn backlog(&self, limit: usize) -> Option<usize> {
         let mut state = self.lock();
+        if state.broken {
+            return None;
+        }
         let unsent = state.outbox.len();
         if unsent > limit {
             state.resume_below = Some(limit);
         }
-        unsent
+        Some(unsent)
     }
 
     fn slow(&self, args: &Args, nanos: u64) {

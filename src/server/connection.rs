@@ -85,6 +85,7 @@ impl Connection {
         if close == Close::Politely {
             self.flush().await;
         }
+        self.client.abandon();
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, Close> {
@@ -313,14 +314,15 @@ impl Connection {
         }
     }
 
-    /// Runs reads on the pool, some at a time, as the client takes their replies.
+    /// Runs reads on the pool, some at a time, as the client takes their replies. While it takes its time no view is held,
+    /// which would keep memory from everybody: what is left goes on with a new permit.
     async fn run_cold_reads(
         &mut self,
-        published: Arc<Published>,
+        mut published: Arc<Published>,
         mut reads: VecDeque<ColdRead>,
     ) -> Result<(), Close> {
-        while !reads.is_empty() {
-            let (services, published) = (Arc::clone(&self.services), Arc::clone(&published));
+        loop {
+            let services = Arc::clone(&self.services);
             let (answer, answered) = oneshot::channel();
             self.services.shard.run_blocking(move || {
                 // The connection may be gone; then nobody wants the answer.
@@ -334,8 +336,14 @@ impl Connection {
             }
             reads = done.rest;
             self.wait_until_sent().await?;
+            if reads.is_empty() {
+                return Ok(());
+            }
+            let Some(permit) = self.services.shard.read_permit() else {
+                return self.ask_executor(reads.into_iter().map(ColdRead::into_item).collect()).await;
+            };
+            published = self.services.shard.published(&permit);
         }
-        Ok(())
     }
 
     /// Runs the commands of a transaction that concern the session or the node, and sends their replies in their places.

@@ -132,8 +132,8 @@ impl Recipient for Waiter {
         self.done.notify_one();
     }
 
-    fn backlog(&self, _: usize) -> usize {
-        0
+    fn backlog(&self, _: usize) -> Option<usize> {
+        Some(0)
     }
 
     fn slow(&self, args: &Args, nanos: u64) {

@@ -38,8 +38,8 @@ impl Recipient for Mailbox {
         self.inbox.lock().unwrap().lost = Some(outcome);
     }
 
-    fn backlog(&self, _: usize) -> usize {
-        0
+    fn backlog(&self, _: usize) -> Option<usize> {
+        Some(0)
     }
 
     fn slow(&self, _: &Args, _: u64) {}
