@@ -72,6 +72,8 @@ pub enum Task {
     Checkpoint(crate::lsm::CheckpointJob, executor::CheckpointDone),
     /// Push [`Input::Wake`] at this time, in ms since the Unix epoch.
     WakeAt(u64),
+    /// Push [`Input::Resume`] at this time, in µs of CLOCK_BOOTTIME.
+    ResumeAt(u64),
 }
 
 /// One shard: the executor, the log and raft, each where whoever serves it finds it.
@@ -225,6 +227,7 @@ impl Core {
                 }
                 Output::Checkpoint(job, done) => tasks.push(Task::Checkpoint(job, done)),
                 Output::WakeAt(ms) => tasks.push(Task::WakeAt(ms)),
+                Output::ResumeAt(boot_us) => tasks.push(Task::ResumeAt(boot_us)),
             }
         }
         Ok(next)

@@ -325,6 +325,13 @@ impl Shard {
             Task::WakeAt(ms) => {
                 self.wake_at.send_replace(ms);
             }
+            Task::ResumeAt(boot_us) => {
+                let wait = Duration::from_micros(boot_us.saturating_sub(self.now().boot_us));
+                self.runtime.spawn(async move {
+                    tokio::time::sleep(wait).await;
+                    shard.submit(Input::Resume);
+                });
+            }
         }
     }
 

@@ -23,9 +23,6 @@ use crate::{
     resp::{Outbox, Protocol, ReplyWriter},
 };
 
-/// Pressure of the tree (`lsm::Debt`) at which nothing more is evaluated.
-const PRESSURE_MAX: u64 = 1000;
-
 /// Commands of one drain, so that a turn stays short.
 const DRAIN_COMMANDS_MAX: usize = 500;
 
@@ -69,19 +66,7 @@ impl Executor {
     fn admits(&mut self, leadership: &Leadership, now: Now) -> bool {
         !leadership.chain.is_refused()
             && leadership.chain.in_flight_bytes < self.limits.in_flight_bytes_max
-            && self.tree_keeps_up(now)
-    }
-
-    /// Whether the tree lags behind so little that it may be given more.
-    fn tree_keeps_up(&mut self, now: Now) -> bool {
-        self.gauges.debt = self.tree.debt();
-        let keeps_up = self.gauges.debt.pressure < PRESSURE_MAX;
-        if !keeps_up {
-            self.halted_since_us.get_or_insert(now.boot_us);
-        } else if let Some(since) = self.halted_since_us.take() {
-            self.gauges.slowdown_us += now.boot_us.saturating_sub(since);
-        }
-        keeps_up
+            && self.admission.admits(self.tree.debt(), now)
     }
 
     fn drain(
@@ -131,6 +116,9 @@ impl Executor {
         {
             self.wake_at = Some(due);
             outputs.push(Output::WakeAt(due));
+        }
+        if let Some(boot_us) = self.admission.took(drain.bytes(), now) {
+            outputs.push(Output::ResumeAt(boot_us));
         }
         self.gauges.entries += u64::from(propose(leadership, drain, pieces, outputs));
         Ok(next)

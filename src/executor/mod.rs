@@ -7,6 +7,7 @@
 //! It runs wherever the driver lets it, one at a time; it knows no clock, thread, socket or disk of its own.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod admission;
 mod apply;
 mod clock;
 mod entry;

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::oneshot;
 
 use super::{
+    admission::Admission,
     clock::{Clock, Now},
     entry::EntryError,
     leadership::{ChainProgress, Leadership},
@@ -94,6 +95,8 @@ pub enum Output {
     Checkpoint(lsm::CheckpointJob, CheckpointDone),
     /// [`Input::Wake`] when the present time reaches this, in ms since the Unix epoch.
     WakeAt(u64),
+    /// [`Input::Resume`] when CLOCK_BOOTTIME shows this, in µs.
+    ResumeAt(u64),
 }
 
 /// What the driver does with the executor after a turn.
@@ -192,7 +195,7 @@ pub struct Gauges {
     pub expired: u64,
     /// Effects applied.
     pub changes: u64,
-    /// Time in which nothing was admitted because the tree lagged behind, in µs.
+    /// Time in which commands waited because the tree lagged behind, in µs.
     pub slowdown_us: u64,
     /// How far the tree lags behind.
     pub debt: lsm::Debt,
@@ -220,8 +223,7 @@ pub struct Executor {
     pub(super) unpublished: bool,
     /// What [`Output::WakeAt`] was last asked for.
     pub(super) wake_at: Option<u64>,
-    /// Since when nothing is admitted because the tree lags behind, in µs.
-    pub(super) halted_since_us: Option<u64>,
+    pub(super) admission: Admission,
     pub(super) gauges: Gauges,
 }
 
@@ -249,7 +251,7 @@ impl Executor {
             disk_full: false,
             unpublished: false,
             wake_at: None,
-            halted_since_us: None,
+            admission: Admission::default(),
             gauges: Gauges::default(),
         })
     }
@@ -285,6 +287,8 @@ impl Executor {
             queued_messages: self.queue.len() + self.loading,
             overlay_bytes,
             in_flight_bytes,
+            slowdown_us: self.admission.waited_us,
+            debt: self.admission.debt,
             ..self.gauges
         }
     }

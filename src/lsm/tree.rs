@@ -199,8 +199,12 @@ impl Tree {
     pub fn apply(&mut self, position: Position, batch: &Batch) {
         self.follow(position);
         let bytes = batch.as_bytes().len();
+        let memtable_bytes = self.store.options.memtable_bytes;
+        let mut is_large = false;
         if !self.writer.fits(bytes, batch.len()) {
-            self.rotate(self.store.options.memtable_bytes.max(Memtable::arena_bytes_for(bytes, batch.len())));
+            let arena_bytes = Memtable::arena_bytes_for(bytes, batch.len());
+            is_large = arena_bytes > memtable_bytes;
+            self.rotate(memtable_bytes.max(arena_bytes));
             assert!(self.writer.fits(bytes, batch.len()), "a new memtable holds at least one entry");
         }
         let families = self.store.options.families;
@@ -213,6 +217,11 @@ impl Tree {
             self.writer.insert(position.index, key, value);
         }
         self.applied = position;
+        // A memtable made for one entry is full with it. It may be more than all memtables together should be: then
+        // nothing would be applied that makes it be sealed, and nothing flushed.
+        if is_large {
+            self.rotate(memtable_bytes);
+        }
     }
 
     /// Applies an entry without effects.

@@ -6,9 +6,10 @@ use std::{
 };
 
 use sisyphusdb::{
-    command,
+    command::{self, Handler},
     executor::{Answer, Call, Item, Message, Outcome, Recipient, Step, Transaction, Watch, WatchCall},
-    resp::{Args, Protocol},
+    keyspace::{self, Failure},
+    resp::{Args, Outbox, Protocol, ReplyWriter},
 };
 
 /// What arrived for one client since it last looked.
@@ -188,6 +189,18 @@ impl Client {
         }
         self.doing = Doing::Nothing;
         self.mailbox = Mailbox::new(self.id());
+    }
+}
+
+/// Runs a command on `view` as a connection does, and returns its reply; `None` if the data cannot be read.
+pub(super) fn read(view: &keyspace::View<'_>, words: &[&str]) -> Option<Vec<u8>> {
+    let Step::Call(call) = step(words) else { unreachable!("the simulation uses commands on data") };
+    let Handler::Read(run) = call.command.handler else { unreachable!("a read") };
+    let mut reply = Outbox::new();
+    match run(view, &call.args, &mut ReplyWriter::new(&mut reply, call.protocol)) {
+        Ok(()) => Some(reply.into_bytes().to_vec()),
+        Err(Failure::Local(_)) => None,
+        Err(Failure::Stop(_) | Failure::Client(_)) => panic!("{words:?} is a plain read"),
     }
 }
 

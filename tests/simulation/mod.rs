@@ -67,6 +67,7 @@ fn a_node_keeps_what_it_acknowledged_through_crashes() {
         (met.compactions, "compactions"),
         (met.expired, "expired keys"),
         (met.swaps, "swaps of the shared counter"),
+        (met.reads, "reads beside the executor"),
     ];
     for (count, what) in floors {
         assert!(count >= 100, "only {count} {what} in {SEEDS} seeds: {met:?}");
@@ -98,7 +99,7 @@ fn an_acknowledgement_before_the_sync_is_noticed() {
 
 #[test]
 fn a_proposal_on_top_of_a_refused_one_is_noticed() {
-    assert_caught(Bug::ChainUnchecked, 100);
+    assert_caught(Bug::ChainUnchecked, 300);
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn a_node_without_its_log_does_not_start() {
 fn a_view_that_is_held_for_long_is_noticed() {
     let mut world = World::new(7);
     world.start();
-    assert_eq!(world.hold_a_view(), 1);
+    assert!(world.hold_a_view() >= 1);
 }
 
 #[test]

@@ -12,11 +12,16 @@ use std::{
 use sisyphusdb::{
     disk::{Disk, SimDisk},
     driver::{Core, Fatal, RecoveryError, Scratch, Setup, Task, recover},
-    executor::{Clock, Executor, Input, Item, Limits, Message, Next, Now, Recipient, Tuning},
-    keyspace, log, lsm, raft,
+    executor::{Clock, Executor, Input, Item, Limits, Message, Next, Now, Published, Recipient, Tuning},
+    keyspace, log,
+    lsm::{self, Access},
+    raft,
 };
 
-use super::client::{Client, Mailbox, bulk, call};
+use super::client::{self, Client, Mailbox, bulk, call};
+
+/// Permits that connections hold at once.
+const READERS_MAX: usize = 8;
 
 /// Time that only the simulation moves.
 #[derive(Default)]
@@ -46,6 +51,7 @@ pub(super) struct Met {
     pub(super) compactions: u64,
     pub(super) expired: u64,
     pub(super) swaps: u64,
+    pub(super) reads: u64,
 }
 
 impl Met {
@@ -58,6 +64,7 @@ impl Met {
         self.compactions += other.compactions;
         self.expired += other.expired;
         self.swaps += other.swaps;
+        self.reads += other.reads;
     }
 }
 
@@ -67,6 +74,16 @@ struct Up {
     jobs: Vec<Task>,
     /// What the executor said after its last turn.
     next: Next,
+    readers: Vec<Reader>,
+}
+
+/// A connection that has a permit, and will read the string of a client with it.
+struct Reader {
+    published: Arc<Published>,
+    /// Whose string, from 0 on.
+    client: usize,
+    /// What was acknowledged when the permit was made.
+    acknowledged: u64,
 }
 
 /// The machine, its node when it is up, and its clients.
@@ -123,7 +140,7 @@ impl World {
             let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
             match recover(&disk, setup, &self.clock) {
                 Ok(core) => {
-                    self.up = Some(Up { core, jobs: Vec::new(), next: Next::Idle });
+                    self.up = Some(Up { core, jobs: Vec::new(), next: Next::Idle, readers: Vec::new() });
                     let up = self.up.as_ref().unwrap();
                     up.core.step_raft([raft::Input::Campaign], &mut Vec::new());
                     if self.check() {
@@ -174,7 +191,7 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), Fatal> {
-        match self.rng.u8(..10) {
+        match self.rng.u8(..12) {
             0 | 1 => self.client_step(),
             2..=4 => return self.executor_step(),
             5 | 6 => return self.log_step(),
@@ -183,6 +200,8 @@ impl World {
                 let us = self.rng.u64(..3_000);
                 self.clock.us.fetch_add(us, Ordering::Relaxed);
             }
+            9 => self.begin_to_read(),
+            10 => self.read(),
             _ => self.submit(Input::Wake),
         }
         Ok(())
@@ -206,6 +225,35 @@ impl World {
         }
     }
 
+    fn begin_to_read(&mut self) {
+        let Some(up) = &mut self.up else { return };
+        let published = up.core.store().published();
+        if published.clock.is_some() && up.readers.len() < READERS_MAX {
+            let client = self.rng.usize(..self.clients.len());
+            let acknowledged = self.clients[client].acknowledged;
+            up.readers.push(Reader { published, client, acknowledged });
+        }
+    }
+
+    /// Reads as a connection does, beside the executor.
+    fn read(&mut self) {
+        let Some(up) = &mut self.up else { return };
+        if up.readers.is_empty() {
+            return;
+        }
+        let reader = up.readers.swap_remove(self.rng.usize(..up.readers.len()));
+        let view = reader.published.view(Access::Disk, 0, self.clock.now(), 0);
+        let Some(reply) = client::read(&view, &["GET", &format!("string:{}", reader.client + 1)]) else {
+            assert!(self.disk.is_stopped(), "a read failed although the disk was well");
+            return;
+        };
+        let n = bulk(&reply).map_or(0, |text| text.parse().unwrap());
+        let client = &self.clients[reader.client];
+        assert!(reader.acknowledged <= n, "{n} was read after {} was acknowledged", reader.acknowledged);
+        assert!(n <= client.submitted, "{n} was read and never asked for");
+        self.met.reads += 1;
+    }
+
     fn executor_step(&mut self) -> Result<(), Fatal> {
         let Some(up) = &mut self.up else { return Ok(()) };
         let mut executor: Box<Executor> = up.core.executor.take_idle().expect("nobody else has it");
@@ -226,7 +274,11 @@ impl World {
                 Task::Answer(recipient, answer) => recipient.deliver(answer),
                 Task::Lose(recipient, outcome) => recipient.lose(outcome),
                 Task::Ran(_) | Task::Failed(..) | Task::WakeAt(_) => {}
-                job @ (Task::Flush(_) | Task::Compact(_) | Task::Load(_) | Task::Checkpoint(..)) => {
+                job @ (Task::Flush(_)
+                | Task::Compact(_)
+                | Task::Load(_)
+                | Task::Checkpoint(..)
+                | Task::ResumeAt(_)) => {
                     up.jobs.push(job);
                 }
             }
@@ -261,6 +313,10 @@ impl World {
             Task::Load(load) => {
                 self.met.loads += 1;
                 load.run()?
+            }
+            Task::ResumeAt(boot_us) => {
+                self.clock.us.fetch_max(boot_us, Ordering::Relaxed);
+                Input::Resume
             }
             Task::Checkpoint(..)
             | Task::Answer(..)

@@ -156,6 +156,18 @@ fn pressure_rises_with_what_is_not_flushed() {
 }
 
 #[test]
+fn an_entry_larger_than_all_memtables_is_flushed_without_another() {
+    let mut tree = open(&SimDisk::new(1), "tree", tiny()).unwrap();
+    put(&mut tree, b"\x01\0a", &[1; 100_000]);
+    assert!(tree.debt().pressure >= 1000);
+    let job = tree.next_flush().expect("it is sealed without another entry");
+    let installed = job.run().unwrap();
+    tree.install(installed);
+    compact(&mut tree);
+    assert!(tree.debt().pressure < 500, "{:?}", tree.debt());
+}
+
+#[test]
 fn a_view_is_old_when_it_holds_for_ten_seconds_what_the_tree_has_left() {
     let mut tree = open(&SimDisk::new(1), "tree", tiny()).unwrap();
     put(&mut tree, b"\x01\0a", b"1");
