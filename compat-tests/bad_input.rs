@@ -351,6 +351,40 @@ fn values_up_to_the_limit_are_kept_and_longer_ones_refused() {
 }
 
 #[test]
+fn replies_up_to_the_limit_are_made_and_longer_ones_refused() {
+    let node = Node::start(&[("proto-max-bulk-len", "1mb"), ("reply-bytes-max", "2mb")]);
+    let mut wire = Wire::connect(node.address);
+    let long = vec![b'v'; MIB / 2];
+    for key in [&b"a"[..], b"b", b"c", b"d", b"e"] {
+        wire.ask(request(&[b"SET", key, &long]), "+OK\r\n");
+        wire.ask(request(&[b"HSET", b"hash", key, &long]), ":1\r\n");
+    }
+    wire.ask("MGET a b c\r\n", [&b"*3\r\n"[..], &bulk(&long), &bulk(&long), &bulk(&long)].concat());
+    let too_large = "-ERR the reply to this command is larger than reply-bytes-max\r\n";
+    for request in [
+        "MGET a b c d e a b c d e\r\n",
+        "HGETALL hash\r\n",
+        "HVALS hash\r\n",
+        "HMGET hash a b c d e\r\n",
+        "HSCAN hash 0 COUNT 10\r\n",
+        "HRANDFIELD hash 5 WITHVALUES\r\n",
+        "HRANDFIELD hash -1000000 WITHVALUES\r\n",
+    ] {
+        wire.ask(request, too_large);
+        wire.ask("PING\r\n", "+PONG\r\n");
+        // Behind a write it runs in the executor.
+        wire.ask(["SET w 1\r\n", request].concat(), ["+OK\r\n", too_large].concat());
+    }
+    // A transaction that no client may be sent the replies of has not happened.
+    wire.ask("MULTI\r\nSET done 1\r\nMGET a b\r\nPING\r\nMGET c d\r\nMGET a\r\n", "+OK\r\n");
+    wire.expect("+QUEUED\r\n".repeat(5));
+    wire.ask(
+        "EXEC\r\nEXISTS done\r\n",
+        "-EXECABORT Transaction discarded because of: its replies are larger than reply-bytes-max\r\n:0\r\n",
+    );
+}
+
+#[test]
 fn little_is_read_before_authentication_and_everything_right_behind_it() {
     let node = Node::start(&[("requirepass", "sesame")]);
     for (input, error) in [

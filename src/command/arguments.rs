@@ -2,7 +2,7 @@
 
 use super::spec::{Command, flag};
 use crate::keyspace::{CommandError, Failure};
-use crate::resp::{ArgError, Args};
+use crate::resp::{ArgError, Args, ReplyTooLong};
 
 /// Bytes of a name or an argument that an error shows.
 const SHOWN_BYTES_MAX: usize = 128;
@@ -21,6 +21,12 @@ impl From<ArgError> for CommandError {
 impl From<ArgError> for Failure {
     fn from(error: ArgError) -> Self {
         Self::Client(error.into())
+    }
+}
+
+impl From<ReplyTooLong> for Failure {
+    fn from(_: ReplyTooLong) -> Self {
+        Self::Client(CommandError::ReplyTooLarge)
     }
 }
 

@@ -53,13 +53,11 @@ pub(super) fn of_all(view: &View<'_>) -> Result<Digest> {
     let mut all = Digest::default();
     for db in 0..u32::try_from(DATABASES).expect("sixteen") {
         view.within(db, |view| {
-            let mut names = Vec::new();
-            scan::each_key(view, |name, _| names.push(name.to_vec()))?;
-            for name in names {
-                let value = of_value(view, &name)?.to_bytes();
-                all.add(Digest::of(&[&db.to_le_bytes(), &name, &value]));
-            }
-            Ok(())
+            scan::each_key(view, |name, _| {
+                let value = of_value(view, name)?.to_bytes();
+                all.add(Digest::of(&[&db.to_le_bytes(), name, &value]));
+                Ok(())
+            })
         })?;
     }
     Ok(all)
@@ -83,7 +81,10 @@ pub(super) fn of_value(view: &View<'_>, name: &[u8]) -> Result<Digest> {
         }
         Type::Hash => {
             if let Some(hash) = hash::Hash::open(view, name)? {
-                hash.each(|field, content| value.add(Digest::of(&[field, content])))?;
+                hash.each(|field, content| {
+                    value.add(Digest::of(&[field, content]));
+                    Ok(())
+                })?;
                 hash.done();
             }
         }

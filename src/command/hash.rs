@@ -193,6 +193,7 @@ fn hmget(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
             Some(hash) => hash.get(field, |value| reply(value, out))?,
             None => out.null(),
         }
+        out.check()?;
     }
     Ok(())
 }
@@ -234,6 +235,7 @@ fn hgetall(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
     hash.each(|field, value| {
         out.bulk(field);
         out.bulk(value);
+        Ok(out.check()?)
     })?;
     hash.done();
     Ok(())
@@ -242,13 +244,23 @@ fn hgetall(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
 fn hkeys(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
     let hash = Hash::open(view, &args[1])?;
     out.array(hash.as_ref().map_or(0, |hash| length(hash.len())));
-    hash.map_or(Ok(()), |hash| hash.each(|field, _| out.bulk(field)))
+    hash.map_or(Ok(()), |hash| {
+        hash.each(|field, _| {
+            out.bulk(field);
+            Ok(out.check()?)
+        })
+    })
 }
 
 fn hvals(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
     let hash = Hash::open(view, &args[1])?;
     out.array(hash.as_ref().map_or(0, |hash| length(hash.len())));
-    hash.map_or(Ok(()), |hash| hash.each(|_, value| out.bulk(value)))
+    hash.map_or(Ok(()), |hash| {
+        hash.each(|_, value| {
+            out.bulk(value);
+            Ok(out.check()?)
+        })
+    })
 }
 
 fn hscan(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
@@ -259,17 +271,17 @@ fn hscan(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
         return Ok(());
     };
     let options = Options::parse(args.reader(3), Of::Fields)?;
-    let mut page = Vec::new();
-    let next = hash.scan(cursor, options.count, |field, value| {
-        if options.matches(field) {
-            page.push(field.to_vec());
-            if !options.no_values {
-                page.push(value.to_vec());
+    scan::reply_page(out, |page| {
+        hash.scan(cursor, options.count, |field, value| {
+            if options.matches(field) {
+                page.add(field)?;
+                if !options.no_values {
+                    page.add(value)?;
+                }
             }
-        }
-    })?;
-    scan::reply_page(out, next, &page);
-    Ok(())
+            Ok(())
+        })
+    })
 }
 
 fn hrand_field(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
@@ -279,23 +291,21 @@ fn hrand_field(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Resul
         return Ok(());
     }
     let (count, with_values) = parse_hrand_field(args)?;
-    let picked = match Hash::open(view, &args[1])? {
-        None => Vec::new(),
-        Some(hash) if count >= 0 => hash.sample(count.unsigned_abs())?,
-        Some(hash) => {
-            let times = count.unsigned_abs();
-            if times > REPEATED_MAX {
-                return Err(CommandError::other("ERR value is out of range").into());
-            }
-            if times > DRAWN_INLINE_MAX && !view.may_block() {
-                return Err(Failure::Stop(Stop::Long));
-            }
-            (0..times).map(|_| hash.random()).collect::<Result<Vec<_>>>()?
-        }
+    let Some(hash) = Hash::open(view, &args[1])? else {
+        out.array(0);
+        return Ok(());
     };
+    let times = count.unsigned_abs();
+    if count < 0 && times > REPEATED_MAX {
+        return Err(CommandError::other("ERR value is out of range").into());
+    }
+    if count < 0 && times > DRAWN_INLINE_MAX && !view.may_block() {
+        return Err(Failure::Stop(Stop::Long));
+    }
+    let picked = length(if count < 0 { times } else { times.min(hash.len()) });
     let is_flat = out.protocol() == Protocol::Resp2;
-    out.array(if with_values && is_flat { 2 * picked.len() } else { picked.len() });
-    for (field, value) in &picked {
+    out.array(if with_values && is_flat { 2 * picked } else { picked });
+    let mut show = |field: &[u8], value: &[u8]| {
         if with_values && !is_flat {
             out.array(2);
         }
@@ -303,8 +313,12 @@ fn hrand_field(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Resul
         if with_values {
             out.bulk(value);
         }
+        Ok(out.check()?)
+    };
+    if count >= 0 {
+        return hash.sample(times, show);
     }
-    Ok(())
+    (0..times).try_for_each(|_| hash.random().and_then(|(field, value)| show(&field, &value)))
 }
 
 /// The count, and whether WITHVALUES follows it.

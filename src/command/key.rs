@@ -200,6 +200,7 @@ fn all_keys(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
             out.bulk(name);
             count += 1;
         }
+        Ok(out.check()?)
     })?;
     out.finish_array(names, count);
     Ok(())
@@ -216,16 +217,13 @@ fn random_key(view: &View<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result {
 fn scan_keys(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
     let cursor = scan::parse_cursor(&args[1])?;
     let options = Options::parse(args.reader(2), Of::Keys)?;
-    let mut page = Vec::new();
-    let next = keys::scan(view, cursor, options.count, |name, kind| {
-        let is_wanted =
-            options.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind.name().as_bytes()));
-        if is_wanted && options.matches(name) {
-            page.push(name.to_vec());
-        }
-    })?;
-    scan::reply_page(out, next, &page);
-    Ok(())
+    scan::reply_page(out, |page| {
+        keys::scan(view, cursor, options.count, |name, kind| {
+            let is_wanted =
+                options.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind.name().as_bytes()));
+            if is_wanted && options.matches(name) { page.add(name) } else { Ok(()) }
+        })
+    })
 }
 
 fn encoding(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {

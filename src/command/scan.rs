@@ -2,7 +2,7 @@
 
 use super::glob;
 use crate::keyspace::{CommandError, Result};
-use crate::resp::{ArgReader, ReplyWriter};
+use crate::resp::{ArgReader, Outbox, ReplyWriter};
 
 /// How many elements a page looks at unless COUNT says otherwise.
 const COUNT: u64 = 10;
@@ -80,10 +80,33 @@ pub(super) fn reply_nothing(out: &mut ReplyWriter<'_>) {
     out.array(0);
 }
 
-/// A page of `count` elements, which `show` writes, and the cursor behind it.
-pub(super) fn reply_page(out: &mut ReplyWriter<'_>, cursor: u64, page: &[Vec<u8>]) {
+/// The elements of a page, encoded while they are found.
+pub(super) struct Page<'p, 'a> {
+    elements: &'p mut ReplyWriter<'a>,
+    count: usize,
+}
+
+impl Page<'_, '_> {
+    /// Adds an element.
+    pub(super) fn add(&mut self, element: &[u8]) -> Result {
+        self.elements.bulk(element);
+        self.count += 1;
+        Ok(self.elements.check()?)
+    }
+}
+
+/// Replies with a page, which `fill` fills, and with the cursor behind it, which `fill` returns.
+pub(super) fn reply_page(
+    out: &mut ReplyWriter<'_>,
+    fill: impl FnOnce(&mut Page<'_, '_>) -> Result<u64>,
+) -> Result {
+    let mut encoded = Outbox::new();
+    let mut page = Page { elements: &mut out.beside(&mut encoded), count: 0 };
+    let cursor = fill(&mut page)?;
+    let count = page.count;
     out.array(2);
     out.bulk(cursor.to_string().as_bytes());
-    out.array(page.len());
-    page.iter().for_each(|element| out.bulk(element));
+    out.array(count);
+    out.append(encoded);
+    Ok(())
 }

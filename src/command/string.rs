@@ -155,6 +155,7 @@ fn mget(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
         if let Some(text) = text {
             string::done(view, text);
         }
+        out.check()?;
     }
     Ok(())
 }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub proto_max_bulk_len: usize,
     /// Bytes that a client may have sent and the node has not yet evaluated.
     pub client_query_buffer_limit: usize,
+    /// The longest reply of one command.
+    pub reply_bytes_max: usize,
     /// Bytes of replies that a client may leave unread.
     pub client_output_buffer_limit: OutputLimits,
     /// Commands that take at least this long enter the slow log. `None`: none do; zero: all do.
@@ -109,6 +111,7 @@ impl Settings {
             tcp_keepalive: nonzero(values.seconds("tcp-keepalive")),
             proto_max_bulk_len: values.number("proto-max-bulk-len"),
             client_query_buffer_limit: values.number("client-query-buffer-limit"),
+            reply_bytes_max: values.number("reply-bytes-max"),
             client_output_buffer_limit: OutputLimits::from_text(values.text("client-output-buffer-limit")),
             slowlog_log_slower_than: u64::try_from(values.number::<i64>("slowlog-log-slower-than"))
                 .ok()

@@ -17,7 +17,7 @@ use self::{gates::GATES, tally::Tally};
 use crate::{
     command::{self, Command, Handler, ReadHandler},
     executor::{Call, Item, Now, Published, Watch},
-    keyspace::{Failure, Stop},
+    keyspace::{Failure, Stop, View},
     lsm::Access,
     metrics::Counter,
     resp::{Args, Limits, Outbox, ReplyWriter},
@@ -69,6 +69,8 @@ pub struct Batch<'a> {
     /// What ends the batch.
     pub tail: Option<Tail>,
     tally: Tally,
+    /// The longest reply of one read.
+    reply_bytes_max: usize,
     /// The view that all reads of the batch share, and when it was taken.
     published: Option<(Arc<Published>, Now)>,
 }
@@ -83,6 +85,7 @@ impl<'a> Batch<'a> {
             items: VecDeque::new(),
             tail: None,
             tally: Tally::start(services),
+            reply_bytes_max: services.config.settings().reply_bytes_max,
             published: None,
         }
     }
@@ -187,10 +190,13 @@ impl<'a> Batch<'a> {
         let session = &self.conversation.session;
         let seed = fastrand::u64(..);
         let view = published.view(Access::Memory, session.db, now, seed);
-        let mut writer = ReplyWriter::new(&mut self.replies, session.protocol);
+        let mut writer = ReplyWriter::bounded(&mut self.replies, session.protocol, self.reply_bytes_max);
         let mark = writer.mark();
-        let result =
-            if command.long(&args) { Err(Failure::Stop(Stop::Long)) } else { run(&view, &args, &mut writer) };
+        let result = if command.long(&args) {
+            Err(Failure::Stop(Stop::Long))
+        } else {
+            run_read(run, &view, &args, &mut writer)
+        };
         let lookups = view.lookups();
         drop(view);
         match result {
@@ -313,6 +319,17 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Runs a read whose reply may not be longer than `out` lets it.
+fn run_read(
+    run: ReadHandler,
+    view: &View<'_>,
+    args: &Args,
+    out: &mut ReplyWriter<'_>,
+) -> Result<(), Failure> {
+    run(view, args, out)?;
+    Ok(out.check()?)
+}
+
 /// What became of cold reads.
 #[derive(Debug)]
 pub struct ColdReads {
@@ -339,9 +356,10 @@ pub fn run_cold_reads(
         let Handler::Read(run) = call.command.handler else { unreachable!("only reads are cold reads") };
         let view = published.view(Access::Disk, call.db, services.shard.now(), fastrand::u64(..));
         let started = std::time::Instant::now();
-        let mut writer = ReplyWriter::new(&mut replies, call.protocol);
+        let reply_bytes_max = services.config.settings().reply_bytes_max;
+        let mut writer = ReplyWriter::bounded(&mut replies, call.protocol, reply_bytes_max);
         let mark = writer.mark();
-        let result = run(&view, &call.args, &mut writer);
+        let result = run_read(run, &view, &call.args, &mut writer);
         services
             .stats
             .local(|local| tally::count_one(local, call, started.elapsed(), view.lookups(), &result));

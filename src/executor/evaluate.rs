@@ -36,8 +36,12 @@ const EXPIRED_KEYS_MAX: usize = 200;
 const LOADS_MAX: u32 = 4;
 
 /// Told to a transaction whose effects do not fit into one entry.
-const TRANSACTION_TOO_LARGE: &str =
+const EFFECTS_TOO_LARGE: &str =
     "EXECABORT Transaction discarded because of: its effects are larger than entry-bytes-max";
+
+/// Told to a transaction whose replies are more than a client may be sent.
+const REPLIES_TOO_LARGE: &str =
+    "EXECABORT Transaction discarded because of: its replies are larger than reply-bytes-max";
 
 /// Told to commands that need room, while the disk has too little.
 const DISK_FULL: &str =
@@ -90,6 +94,7 @@ impl Executor {
             drain: Drain::new(leadership.chain.proposed + 1, present),
             leadership,
             limits: self.limits,
+            reply_bytes_max: self.tuning.reply_bytes_max,
             disk_full: self.disk_full,
             commands: 0,
             denied: 0,
@@ -185,6 +190,7 @@ struct Evaluation<'a> {
     drain: Drain,
     leadership: &'a mut Leadership,
     limits: Limits,
+    reply_bytes_max: usize,
     disk_full: bool,
     commands: usize,
     denied: u64,
@@ -227,7 +233,7 @@ impl Evaluation<'_> {
                         self.view.clone(),
                         self.leadership.state.limits.clone(),
                         self.drain.stamp(),
-                        self.limits.entry_bytes_max,
+                        (self.limits.entry_bytes_max, self.reply_bytes_max),
                     )));
                 }
             }
@@ -293,7 +299,9 @@ impl Evaluation<'_> {
         self.drain.allow(self.limits.entry_bytes_max);
         let before = ReplyWriter::new(&mut piece.reply, Protocol::Resp2).mark();
         let result = match item {
-            Item::Call(call) => self.run_call(call, seed, &piece.recipient, &mut piece.reply),
+            Item::Call(call) => {
+                self.run_call(call, seed, &piece.recipient, &mut piece.reply, self.reply_bytes_max).map(drop)
+            }
             Item::Transaction(transaction) => self.run_transaction(transaction, seed, piece),
             Item::Watch(watch) => self.run_watch(watch, &mut piece.reply),
             Item::Reply(reply) => {
@@ -315,32 +323,37 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Runs one command. What it did is undone if it fails; the error is its reply.
+    /// Runs one command, with a reply of at most `reply_bytes_max`. What it did is undone if it fails; the error is its
+    /// reply, and is returned.
     fn run_call(
         &mut self,
         call: &Call,
         seed: u64,
         recipient: &Arc<dyn Recipient>,
         reply: &mut Outbox,
-    ) -> keyspace::Result<()> {
+        reply_bytes_max: usize,
+    ) -> keyspace::Result<Option<CommandError>> {
         let mark = self.drain.mark(&self.leadership.state);
-        let mut writer = ReplyWriter::new(reply, call.protocol);
+        let mut writer = ReplyWriter::bounded(reply, call.protocol, reply_bytes_max);
         let reply_mark = writer.mark();
-        let result = self.call_handler(call, seed, &mut writer).and_then(|()| self.drain.check_bytes());
+        let result = self
+            .call_handler(call, seed, &mut writer)
+            .and_then(|()| self.drain.check_bytes())
+            .and_then(|()| Ok(writer.check()?));
         self.stopwatch.ran(call, recipient);
         match result {
             Ok(()) => {
                 self.mark_watches(mark);
-                Ok(())
+                Ok(None)
             }
             Err(Failure::Client(error)) => {
                 writer.truncate(reply_mark);
                 self.denied += u64::from(matches!(error, CommandError::EffectsTooLarge));
-                let error = error.to_string();
-                writer.error(&error);
-                self.stopwatch.failed(call.command, error);
+                let text = error.to_string();
+                writer.error(&text);
+                self.stopwatch.failed(call.command, text);
                 self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
-                Ok(())
+                Ok(Some(error))
             }
             Err(failure) => {
                 writer.truncate(reply_mark);
@@ -393,6 +406,7 @@ impl Evaluation<'_> {
             return Ok(());
         }
         writer.array(transaction.steps.len());
+        let mut room = self.reply_bytes_max;
         let mut deferred: Option<Deferred> = None;
         let mut seeds = fastrand::Rng::with_seed(seed);
         for step in &transaction.steps {
@@ -405,20 +419,25 @@ impl Evaluation<'_> {
                         Some((_, reply)) => reply,
                         None => &mut piece.reply,
                     };
-                    if let Err(failure) = self.run_call(call, seeds.u64(..), &piece.recipient, reply) {
+                    let replied = reply.len();
+                    let result = self.run_call(call, seeds.u64(..), &piece.recipient, reply, room);
+                    room = room.saturating_sub(reply.len() - replied);
+                    // All or nothing: what is too large is discarded whole, and as soon as it is too much.
+                    let discarded = match result {
+                        Err(failure) => Err(failure),
+                        Ok(Some(CommandError::EffectsTooLarge)) => Ok(EFFECTS_TOO_LARGE),
+                        Ok(Some(CommandError::ReplyTooLarge)) => Ok(REPLIES_TOO_LARGE),
+                        Ok(_) => continue,
+                    };
+                    let mut writer = ReplyWriter::new(&mut piece.reply, transaction.protocol);
+                    writer.truncate(reply_mark);
+                    if discarded.is_ok() {
+                        self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
+                    } else {
                         self.undo(mark);
-                        ReplyWriter::new(&mut piece.reply, transaction.protocol).truncate(reply_mark);
-                        return Err(failure);
                     }
+                    return discarded.map(|text| writer.error(text));
                 }
-            }
-            if self.drain.check_bytes().is_err() {
-                // All or nothing: what no entry holds is discarded whole, and as soon as it is too much.
-                self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
-                let mut writer = ReplyWriter::new(&mut piece.reply, transaction.protocol);
-                writer.truncate(reply_mark);
-                writer.error(TRANSACTION_TOO_LARGE);
-                return Ok(());
             }
         }
         piece.deferred = deferred;

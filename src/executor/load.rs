@@ -18,7 +18,8 @@ pub struct Load {
     view: lsm::View,
     limits: keyspace::Limits,
     stamp: u64,
-    entry_bytes_max: usize,
+    /// Bytes of effects and of replies that the item may make.
+    bytes_max: (usize, usize),
 }
 
 impl Load {
@@ -28,9 +29,9 @@ impl Load {
         view: lsm::View,
         limits: keyspace::Limits,
         stamp: u64,
-        entry_bytes_max: usize,
+        bytes_max: (usize, usize),
     ) -> Self {
-        Self { message, view, limits, stamp, entry_bytes_max }
+        Self { message, view, limits, stamp, bytes_max }
     }
 
     /// Runs the item on the view that the drain had, waiting for the disk. Effects and replies are thrown away.
@@ -42,8 +43,10 @@ impl Load {
         // The state as the view has it: the drain's own has seen effects that the view has not.
         let mut state = State::load(&self.view, 0)?;
         state.limits = self.limits;
-        let mut scratch = Scratch { overlay: Overlay::new(), drain: Drain::new(1, self.stamp) };
-        scratch.drain.allow(self.entry_bytes_max);
+        let (effects_bytes_max, reply_bytes_max) = self.bytes_max;
+        let mut scratch =
+            Scratch { overlay: Overlay::new(), drain: Drain::new(1, self.stamp), reply_bytes_max };
+        scratch.drain.allow(effects_bytes_max);
         let item = self.message.items.front().expect("a message that stopped has a next item");
         let seed = self.message.seed.expect("an item that stopped has its seed");
         let result = match item {
@@ -77,6 +80,7 @@ impl Load {
 struct Scratch {
     overlay: Overlay,
     drain: Drain,
+    reply_bytes_max: usize,
 }
 
 impl Scratch {
@@ -93,7 +97,7 @@ impl Scratch {
     fn run(&mut self, call: &Call, view: &lsm::View, state: &mut State, seed: u64) -> keyspace::Result<()> {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut reply = Outbox::new();
-        let mut writer = ReplyWriter::new(&mut reply, call.protocol);
+        let mut writer = ReplyWriter::bounded(&mut reply, call.protocol, self.reply_bytes_max);
         let mut txn = self.txn(view, state, &mut rng, call.db);
         let result = match call.command.handler {
             Handler::Write(run) => run(&mut txn, &call.args, &mut writer),

@@ -141,6 +141,8 @@ pub struct Tuning {
     pub limits: keyspace::Limits,
     /// What a command may take before it is slow.
     pub slow_ns: u64,
+    /// Bytes of the reply of one command or transaction; more is an error told to the client.
+    pub reply_bytes_max: usize,
 }
 
 /// Bounds on what is in flight.

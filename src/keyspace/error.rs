@@ -101,6 +101,9 @@ pub enum CommandError {
     /// More is written than one entry of the log may hold. It discards a whole transaction.
     #[error("ERR the effects of this command are larger than entry-bytes-max")]
     EffectsTooLarge,
+    /// The answer is longer than a client may be sent. It discards a whole transaction.
+    #[error("ERR the reply to this command is larger than reply-bytes-max")]
+    ReplyTooLarge,
     /// A cursor that no SCAN has given out.
     #[error("ERR invalid cursor")]
     InvalidCursor,

@@ -15,7 +15,7 @@ use super::view::View;
 const NEIGHBOURS: usize = 16;
 
 /// Shows every key of the selected database that exists at the view's stamp, with its type.
-pub(crate) fn each_key(view: &View<'_>, mut show: impl FnMut(&[u8], Type)) -> Result {
+pub(crate) fn each_key(view: &View<'_>, mut show: impl FnMut(&[u8], Type) -> Result) -> Result {
     scan(view, 0, u64::MAX, &mut show).map(drop)
 }
 
@@ -24,7 +24,7 @@ pub(crate) fn scan(
     view: &View<'_>,
     cursor: u64,
     count: u64,
-    mut show: impl FnMut(&[u8], Type),
+    mut show: impl FnMut(&[u8], Type) -> Result,
 ) -> Result<u64> {
     if !view.may_block() && count.min(view.counts()?.keys) > LONG_RECORDS as u64 {
         return Err(Failure::Stop(Stop::Long));
@@ -42,7 +42,7 @@ pub(crate) fn scan(
         }
         let (header, _) = Header::decode(walk.value());
         if view.shows(&header) {
-            show(&key[META_PREFIX_BYTES..], header.kind.type_of());
+            show(&key[META_PREFIX_BYTES..], header.kind.type_of())?;
         }
         last = Some(here);
         looked_at += 1;

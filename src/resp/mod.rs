@@ -20,7 +20,7 @@ pub use args::{ArgError, ArgReader, Args, parse_float, parse_integer};
 pub use codec::{RequestCodec, RequestError};
 pub use float::format_double;
 pub use outbox::{Outbox, SHARED_BYTES_MIN};
-pub use reply::{Deferred, Mark, Protocol, ReplyWriter};
+pub use reply::{Deferred, Mark, Protocol, ReplyTooLong, ReplyWriter};
 pub use scanner::{Limits, ProtocolError, Scanned, Scanner};
 
 #[cfg(test)]

@@ -32,12 +32,46 @@ pub struct Deferred(u64);
 pub struct ReplyWriter<'a> {
     out: &'a mut Outbox,
     protocol: Protocol,
+    /// The length of `out` above which nothing more is written.
+    len_max: usize,
 }
+
+/// A reply is longer than its writer may make it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the reply is too long")]
+pub struct ReplyTooLong;
 
 impl<'a> ReplyWriter<'a> {
     /// A writer at the end of `out`.
     pub fn new(out: &'a mut Outbox, protocol: Protocol) -> Self {
-        Self { out, protocol }
+        Self { out, protocol, len_max: usize::MAX }
+    }
+
+    /// As [`ReplyWriter::new`], for a reply of at most `bytes_max`. What is written beyond that, and one element, is
+    /// dropped, so that no reply takes more memory than that, whoever writes it: the caller asks
+    /// [`ReplyWriter::check`] at the end and takes the reply back.
+    pub fn bounded(out: &'a mut Outbox, protocol: Protocol, bytes_max: usize) -> Self {
+        let len_max = out.len().saturating_add(bytes_max);
+        Self { out, protocol, len_max }
+    }
+
+    /// A writer into `other` of what will be appended to this reply, and so counts in its bound.
+    pub fn beside<'b>(&self, other: &'b mut Outbox) -> ReplyWriter<'b> {
+        ReplyWriter::bounded(other, self.protocol, self.len_max.saturating_sub(self.out.len()))
+    }
+
+    /// Whether the reply is within its bound. Who writes much asks now and then, to end early.
+    ///
+    /// # Errors
+    /// [`ReplyTooLong`].
+    #[inline]
+    pub fn check(&self) -> Result<(), ReplyTooLong> {
+        if self.is_over() { Err(ReplyTooLong) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn is_over(&self) -> bool {
+        self.out.len() > self.len_max
     }
 
     /// The protocol that is written.
@@ -70,8 +104,18 @@ impl<'a> ReplyWriter<'a> {
         self.out.truncate(mark.0);
     }
 
+    /// Replies that are encoded already.
+    pub fn append(&mut self, replies: Outbox) {
+        if !self.is_over() {
+            self.out.append(replies);
+        }
+    }
+
     /// Bytes that are encoded already.
     pub fn raw(&mut self, bytes: &[u8]) {
+        if self.is_over() {
+            return;
+        }
         self.out.tail().extend_from_slice(bytes);
     }
 
@@ -106,6 +150,9 @@ impl<'a> ReplyWriter<'a> {
 
     /// A bulk string, copied.
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if self.is_over() {
+            return;
+        }
         self.counted(b'$', bytes.len());
         let tail = self.out.tail();
         tail.extend_from_slice(bytes);
@@ -116,6 +163,9 @@ impl<'a> ReplyWriter<'a> {
     pub fn bulk_shared(&mut self, bytes: Bytes) {
         if bytes.len() < SHARED_BYTES_MIN {
             return self.bulk(&bytes);
+        }
+        if self.is_over() {
+            return;
         }
         self.counted(b'$', bytes.len());
         self.out.push(bytes);
@@ -260,6 +310,9 @@ impl<'a> ReplyWriter<'a> {
 
     #[inline]
     fn line(&mut self, kind: u8, text: &[u8]) {
+        if self.is_over() {
+            return;
+        }
         let tail = self.out.tail();
         tail.push(kind);
         tail.extend_from_slice(text);

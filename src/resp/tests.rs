@@ -472,3 +472,34 @@ fn an_outbox_behaves_as_one_vector_of_bytes() {
         }
     }
 }
+
+#[test]
+fn a_bounded_writer_keeps_its_bound_and_one_element() {
+    let mut out = Outbox::new();
+    out.tail().extend_from_slice(&[b'x'; 5_000]);
+    let mut writer = ReplyWriter::bounded(&mut out, Protocol::Resp2, 1_000);
+    let mark = writer.mark();
+    writer.array(100);
+    for _ in 0..9 {
+        writer.bulk(&[b'v'; 100]);
+    }
+    assert_eq!(writer.check(), Ok(()));
+    for _ in 0..90 {
+        writer.bulk(&[b'v'; 100]);
+        writer.bulk_shared(Bytes::from(vec![b'v'; SHARED_BYTES_MIN]));
+        writer.integer(1);
+        writer.raw(&[b'v'; 100]);
+    }
+    assert_eq!(writer.check(), Err(ReplyTooLong));
+    assert!(writer.len() < 5_000 + 1_000 + SHARED_BYTES_MIN + 100, "{} bytes", writer.len());
+    let mut aside = Outbox::new();
+    let mut more = writer.beside(&mut aside);
+    more.bulk(b"the room is used up");
+    more.bulk(b"nothing more");
+    assert_eq!(more.check(), Err(ReplyTooLong));
+    assert!(more.len() < 30);
+    writer.truncate(mark);
+    writer.error("ERR too long");
+    assert_eq!(writer.check(), Ok(()));
+    assert_eq!(contents(&out)[5_000..], *b"-ERR too long\r\n");
+}

@@ -102,7 +102,7 @@ pub(super) fn tuning(config: &Config) -> Tuning {
         hash_inline_entries_max: settings.hash_inline_fields_max,
         hash_inline_value_bytes_max: settings.hash_inline_bytes_max,
     };
-    Tuning { limits, slow_ns }
+    Tuning { limits, slow_ns, reply_bytes_max: settings.reply_bytes_max }
 }
 
 fn tree_options(config: &Config) -> lsm::Options {

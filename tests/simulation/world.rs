@@ -127,7 +127,11 @@ impl World {
                 entry_bytes_max: 10_000,
                 backlog_bytes_max: 1 << 20,
             },
-            tuning: Tuning { limits: keyspace::Limits::default(), slow_ns: u64::MAX },
+            tuning: Tuning {
+                limits: keyspace::Limits::default(),
+                slow_ns: u64::MAX,
+                reply_bytes_max: 10_000,
+            },
             uncommitted_bytes_max: self.rng.usize(500..4_000),
         }
     }

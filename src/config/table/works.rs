@@ -114,7 +114,18 @@ pub(super) const CLIENTS: &[Directive] = &[
     )
     .derived(
         "1gb, or a quarter of memory-budget if that is less, but at least twice proto-max-bulk-len",
-        query_buffer_bytes_max,
+        client_bytes_max,
+    ),
+    Directive::works(
+        "reply-bytes-max",
+        Kind::Bytes { min: MIB, max: i64::MAX as u64 },
+        "",
+        "The longest reply of one command or transaction, which is made in memory. A longer one is an error, and a \
+         transaction with it has no effect.",
+    )
+    .derived(
+        "1gb, or a quarter of memory-budget if that is less, but at least twice proto-max-bulk-len",
+        client_bytes_max,
     ),
     Directive::works(
         "client-output-buffer-limit",
@@ -335,7 +346,7 @@ fn bulk_bytes_max(values: &Values, _: &Machine) -> String {
     (values.number::<u64>("memory-budget") / 8).min(64 * MIB).to_string()
 }
 
-fn query_buffer_bytes_max(values: &Values, _: &Machine) -> String {
+fn client_bytes_max(values: &Values, _: &Machine) -> String {
     let bulk: u64 = values.number("proto-max-bulk-len");
     let budget: u64 = values.number("memory-budget");
     (budget / 4).min(1 << 30).max(bulk.saturating_mul(2)).to_string()

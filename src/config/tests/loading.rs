@@ -31,7 +31,7 @@ fn a_node_without_a_word_of_configuration_has_the_documented_defaults() {
     assert_eq!(config.raft.election, Duration::from_millis(150));
     let settings = config.settings();
     assert_eq!((settings.maxclients, settings.proto_max_bulk_len), (10_000, 64 << 20));
-    assert_eq!(settings.client_query_buffer_limit, 512 << 20);
+    assert_eq!((settings.client_query_buffer_limit, settings.reply_bytes_max), (512 << 20, 512 << 20));
     assert_eq!(settings.client_output_buffer_limit.pubsub.soft, Duration::from_secs(60));
     assert_eq!(settings.slowlog_log_slower_than, Some(Duration::from_millis(10)));
     assert_eq!((settings.timeout, settings.latency_monitor_threshold), (None, None));
@@ -59,6 +59,7 @@ fn memory_is_divided_within_its_budget() {
     let small = run(&["--memory-budget", "64mb"]);
     assert_eq!(small.settings().proto_max_bulk_len, 8 << 20);
     assert_eq!(small.settings().client_query_buffer_limit, 16 << 20);
+    assert_eq!(small.settings().reply_bytes_max, 16 << 20);
 }
 
 #[test]

@@ -107,15 +107,14 @@ impl<'v, 'a> Hash<'v, 'a> {
     }
 
     /// Shows every field and its value.
-    pub(crate) fn each(&self, mut show: impl FnMut(&[u8], &[u8])) -> Result {
+    pub(crate) fn each(&self, mut show: impl FnMut(&[u8], &[u8]) -> Result) -> Result {
         let Some(object) = self.object() else {
-            Fields::new(self.record.body()).for_each(|(field, value)| show(field, value));
-            return Ok(());
+            return Fields::new(self.record.body()).try_for_each(|(field, value)| show(field, value));
         };
         self.expect_long(self.len())?;
         let mut walk = self.walk(object, 0)?;
         while let Some(suffix) = walk.suffix() {
-            show(split(suffix).1, walk.value());
+            show(split(suffix).1, walk.value())?;
             walk.next()?;
         }
         Ok(())
@@ -123,7 +122,12 @@ impl<'v, 'a> Hash<'v, 'a> {
 
     /// Shows at least `count` fields from `cursor` on, if there are so many, and returns the cursor behind them; 0 at
     /// the end. A hash within META is shown as a whole, as in Redis.
-    pub(crate) fn scan(&self, cursor: u64, count: u64, mut show: impl FnMut(&[u8], &[u8])) -> Result<u64> {
+    pub(crate) fn scan(
+        &self,
+        cursor: u64,
+        count: u64,
+        mut show: impl FnMut(&[u8], &[u8]) -> Result,
+    ) -> Result<u64> {
         let Some(object) = self.object() else {
             self.each(show)?;
             return Ok(0);
@@ -140,7 +144,7 @@ impl<'v, 'a> Hash<'v, 'a> {
             {
                 return Ok(last + 1);
             }
-            show(field, walk.value());
+            show(field, walk.value())?;
             last = Some(position);
             shown += 1;
             walk.next()?;
@@ -159,48 +163,50 @@ impl<'v, 'a> Hash<'v, 'a> {
         };
         let position = self.view.rng().u64(..1 << 62);
         let mut walk = self.walk(object, position)?;
-        let wanted = usize::try_from(self.len()).map_or(NEIGHBOURS, |len| len.min(NEIGHBOURS));
-        let mut neighbours = Vec::with_capacity(wanted);
-        while neighbours.len() < wanted {
+        let neighbours = self.len().min(NEIGHBOURS as u64);
+        let mut steps_left = self.view.rng().u64(..neighbours);
+        loop {
             match walk.suffix() {
-                Some(suffix) => {
-                    neighbours.push(own((split(suffix).1, walk.value())));
+                Some(suffix) if steps_left == 0 => return Ok(own((split(suffix).1, walk.value()))),
+                Some(_) => {
+                    steps_left -= 1;
                     walk.next()?;
                 }
                 None => walk.seek(&field_position(object, 0))?,
             }
         }
-        Ok(self.view.rng().choice(neighbours).expect("a hash has a field"))
     }
 
-    /// `count` different fields chosen at random, or all if there are fewer.
-    pub(crate) fn sample(&self, count: u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    /// Shows `count` different fields chosen at random, or all if there are fewer.
+    pub(crate) fn sample(&self, count: u64, mut show: impl FnMut(&[u8], &[u8]) -> Result) -> Result {
         let len = self.len();
         // With few to choose, draw until enough different ones came; else draw from the whole, as Redis does.
         if self.object().is_some() && count.saturating_mul(3) < len {
-            let mut chosen = std::collections::BTreeMap::new();
+            let mut chosen = std::collections::BTreeSet::new();
             self.expect_long(count.saturating_mul(NEIGHBOURS as u64))?;
             while (chosen.len() as u64) < count {
                 let (field, value) = self.random()?;
-                chosen.insert(field, value);
+                if !chosen.contains(&field) {
+                    show(&field, &value)?;
+                    chosen.insert(field);
+                }
             }
-            let mut chosen: Vec<_> = chosen.into_iter().collect();
-            self.view.rng().shuffle(&mut chosen);
-            return Ok(chosen);
+            return Ok(());
         }
-        let mut all = Vec::new();
-        self.each(|field, value| all.push((field.to_vec(), value.to_vec())))?;
-        assert!(all.len() as u64 == len, "a hash counts {len} fields and has {}", all.len());
         let mut surplus = len.saturating_sub(count);
         // What is left keeps its order, as in Redis.
         let mut left = len;
-        all.retain(|_| {
+        self.each(|field, value| {
             let drop = self.view.rng().u64(..left) < surplus;
             left -= 1;
-            surplus -= u64::from(drop);
-            !drop
-        });
-        Ok(all)
+            if drop {
+                surplus -= 1;
+                return Ok(());
+            }
+            show(field, value)
+        })?;
+        assert!(left == 0, "a hash counts {len} fields and lacks {left}");
+        Ok(())
     }
 
     /// Gives the buffer back.

@@ -1,4 +1,4 @@
-//! What one command may write.
+//! What one command may write, and that a read ends where its reply does.
 
 use super::super::{hash, key, string};
 use super::*;
@@ -49,4 +49,26 @@ fn what_is_allowed_counts_from_where_it_was_allowed() {
     assert!(drain.bytes() > 24 * MIB);
     let more = node.step(&mut drain, 0, |txn| key::copy(txn, b"string", b"4", 0, false));
     assert!(matches!(more, Err(Failure::Client(CommandError::EffectsTooLarge))), "{more:?}");
+}
+
+#[test]
+fn a_walk_ends_where_what_it_shows_is_refused() {
+    let node = node();
+    let refuse = || Err(Failure::Client(CommandError::ReplyTooLarge));
+    let mut shown = 0;
+    let mut show = || {
+        shown += 1;
+        refuse()
+    };
+    node.read(0, 0, |view| {
+        let hash = hash::Hash::open(view, b"hash")?.unwrap();
+        assert!(hash.each(|_, _| show()).is_err());
+        assert!(hash.scan(0, 10, |_, _| show()).is_err());
+        assert!(hash.sample(2, |_, _| show()).is_err());
+        assert!(hash.sample(8, |_, _| show()).is_err());
+        assert!(scan::each_key(view, |_, _| show()).is_err());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(shown, 5, "each ends at the first");
 }

@@ -94,7 +94,10 @@ fn a_flush_buries_the_keyspace_and_spares_what_was_moved_out_of_it() {
     node.read(1, 0, |view| {
         assert_eq!(hash::Hash::open(view, b"moved")?.unwrap().len(), 600);
         let mut fields = 0;
-        hash::Hash::open(view, b"moved")?.unwrap().each(|_, _| fields += 1)?;
+        hash::Hash::open(view, b"moved")?.unwrap().each(|_, _| {
+            fields += 1;
+            Ok(())
+        })?;
         assert_eq!(fields, 600);
         Ok(())
     })

@@ -25,7 +25,13 @@ fn a_point_read_of_a_key_that_is_due_but_not_by_the_stamp_goes_to_the_executor()
     assert!(!bugs::with(Bug::TimeByWallClock, stops), "the planted bug is not found");
     // A walk goes by the stamp and shows it.
     let mut shown = 0;
-    node.read(0, at, |view| scan::each_key(view, |_, _| shown += 1)).unwrap();
+    node.read(0, at, |view| {
+        scan::each_key(view, |_, _| {
+            shown += 1;
+            Ok(())
+        })
+    })
+    .unwrap();
     assert_eq!(shown, 1);
 }
 
@@ -59,7 +65,15 @@ fn a_read_in_the_executor_that_rests_on_the_stamp_makes_an_entry() {
     node.stamp = at;
     let mut drain = Drain::new(node.entry, node.stamp);
     let mut shown = 0;
-    node.step(&mut drain, 0, |txn| txn.read(|view| scan::each_key(view, |_, _| shown += 1))).unwrap();
+    node.step(&mut drain, 0, |txn| {
+        txn.read(|view| {
+            scan::each_key(view, |_, _| {
+                shown += 1;
+                Ok(())
+            })
+        })
+    })
+    .unwrap();
     assert_eq!(shown, 0);
     assert!(!drain.is_empty(), "the stamp that hides the key is not in any entry");
     node.end(drain);

@@ -282,7 +282,10 @@ impl Run {
             self.node
                 .read(db, stamp, |view| {
                     let mut shown = Vec::new();
-                    scan::each_key(view, |name, kind| shown.push((name.to_vec(), kind)))?;
+                    scan::each_key(view, |name, kind| {
+                        shown.push((name.to_vec(), kind));
+                        Ok(())
+                    })?;
                     shown.sort_by(|left, right| left.0.cmp(&right.0));
                     let names: Vec<_> = shown.iter().map(|(name, _)| name).collect();
                     assert!(
@@ -337,6 +340,7 @@ fn compare_key(view: &View<'_>, name: &[u8], value: &Value, at: Option<u64>) -> 
             let mut fields = BTreeMap::new();
             hash.each(|field, value| {
                 assert!(fields.insert(field.to_vec(), value.to_vec()).is_none(), "a field was shown twice");
+                Ok(())
             })?;
             assert_eq!(&fields, map);
             for (field, value) in map {
@@ -346,8 +350,10 @@ fn compare_key(view: &View<'_>, name: &[u8], value: &Value, at: Option<u64>) -> 
             let mut paged = BTreeMap::new();
             let mut cursor = 0;
             loop {
-                cursor =
-                    hash.scan(cursor, 7, |field, value| drop(paged.insert(field.to_vec(), value.to_vec())))?;
+                cursor = hash.scan(cursor, 7, |field, value| {
+                    paged.insert(field.to_vec(), value.to_vec());
+                    Ok(())
+                })?;
                 if cursor == 0 {
                     break;
                 }
@@ -355,8 +361,13 @@ fn compare_key(view: &View<'_>, name: &[u8], value: &Value, at: Option<u64>) -> 
             assert_eq!(&paged, map);
             let (field, value) = hash.random()?;
             assert_eq!(map.get(&field), Some(&value));
-            let sample = hash.sample(5)?;
+            let mut sample = BTreeMap::new();
+            hash.sample(5, |field, value| {
+                sample.insert(field.to_vec(), value.to_vec());
+                Ok(())
+            })?;
             assert_eq!(sample.len(), map.len().min(5));
+            assert!(sample.iter().all(|(field, value)| map.get(field) == Some(value)));
         }
     }
     Ok(())

@@ -36,6 +36,7 @@ fn a_key_that_stays_is_shown_exactly_once_whatever_happens_to_others() {
                     scan::scan(view, cursor, count, |name, _| {
                         page += 1;
                         *shown.entry(name.to_vec()).or_default() += 1;
+                        Ok(())
                     })
                 })
                 .unwrap();
@@ -121,6 +122,6 @@ fn a_long_walk_is_stopped_where_others_wait() {
     let tree = node.tree();
     let view = View::new(&tree, Access::Memory, &node.published, 0, 0, 1);
     let hash = hash::Hash::open(&view, b"h").unwrap().unwrap();
-    assert!(matches!(hash.each(|_, _| ()), Err(Failure::Stop(Stop::Long))));
-    assert!(hash.scan(0, 10, |_, _| ()).unwrap() > 0);
+    assert!(matches!(hash.each(|_, _| Ok(())), Err(Failure::Stop(Stop::Long))));
+    assert!(hash.scan(0, 10, |_, _| Ok(())).unwrap() > 0);
 }
