@@ -47,6 +47,16 @@ pub enum Bug {
     WatchIgnored,
     /// A node starts although tables and log do not fit together.
     BootUnchecked,
+    /// A read behind a write of the same pipeline runs at once, beside the executor.
+    ReadOvertakesWrite,
+    /// A connection's reads go on seeing what was published when its first permit was made.
+    PermitKept,
+    /// An answer that no entry of its own proves leaves without a permit made after it.
+    AnswerWithoutPermit,
+    /// A leader evaluates before the no-op of its term, and so all that is older, is applied here.
+    LeadershipBeforeNoop,
+    /// Counts and the next ids live in the leader's memory only, and in no entry.
+    StateOutsideTree,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -1,6 +1,8 @@
 //! The tests of the whole: one binary, one module per subject.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod client;
+mod dispatch;
 mod documents;
 mod fuzz;
 mod layers;

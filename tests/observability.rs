@@ -10,9 +10,10 @@ use std::time::Duration;
 use sisyphusdb::config::{Config, Loaded, Machine, Sources};
 use sisyphusdb::executor::Input;
 use sisyphusdb::server::Server;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
+
+use super::client::Client;
 
 /// Fields that move and that this test does not move, each with where it is shown that they do.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -38,68 +39,6 @@ const SAME_HERE: &[&str] = &[
 
 /// How long all of it may take together.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-struct Client(TcpStream);
-
-impl Client {
-    async fn connect(server: &Server) -> Self {
-        Self(TcpStream::connect(server.resp_addresses()[0]).await.unwrap())
-    }
-
-    /// Sends a command and does not wait for its reply.
-    async fn send(&mut self, words: &[&str]) {
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request += &format!("${}\r\n{word}\r\n", word.len());
-        }
-        self.0.write_all(request.as_bytes()).await.unwrap();
-    }
-
-    /// Sends a command and returns the whole of its reply, which is not an array.
-    async fn ask(&mut self, words: &[&str]) -> String {
-        self.send(words).await;
-        self.reply().await
-    }
-
-    async fn ok(&mut self, words: &[&str]) {
-        assert_eq!(self.ask(words).await, "+OK\r\n", "{words:?}");
-    }
-
-    async fn reply(&mut self) -> String {
-        let mut reply = Vec::new();
-        let mut piece = vec![0; 64 * 1024];
-        loop {
-            let read = self.0.read(&mut piece).await.unwrap();
-            assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&reply));
-            reply.extend_from_slice(&piece[..read]);
-            let Some(end) = reply.windows(2).position(|pair| pair == b"\r\n") else { continue };
-            let whole = match reply[0] {
-                b'$' if reply[1] != b'-' => {
-                    let length: usize = String::from_utf8_lossy(&reply[1..end]).parse().unwrap();
-                    reply.len() >= end + 2 + length + 2
-                }
-                _ => true,
-            };
-            if whole {
-                return String::from_utf8(reply).unwrap();
-            }
-        }
-    }
-
-    /// Reads until the server closes the connection.
-    async fn closed(mut self) {
-        // A connection that is reset is closed, too.
-        while self.0.read(&mut vec![0; 64 * 1024]).await.is_ok_and(|read| read > 0) {}
-    }
-
-    async fn info(&mut self) -> BTreeMap<String, String> {
-        let text = self.ask(&["INFO", "everything"]).await;
-        text.lines()
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect()
-    }
-}
 
 /// The fields of the documentation, with what it says about when they change.
 fn documented() -> Vec<(String, String)> {

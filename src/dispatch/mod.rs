@@ -15,6 +15,7 @@ use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 pub use self::services::{Node, Saves, Services};
 use self::{gates::GATES, tally::Tally};
 use crate::{
+    bugs::{self, Bug},
     command::{self, Command, Handler, ReadHandler},
     executor::{Call, Item, Now, Published, Watch},
     keyspace::{Failure, Stop, View},
@@ -30,12 +31,21 @@ pub struct Conversation {
     pub session: Session,
     /// What it watches since its last EXEC.
     watch: Option<Arc<Watch>>,
+    /// The view that all reads of a batch share, and when it was taken; none between batches. **Rule (permit)**.
+    published: Option<(Arc<Published>, Now)>,
 }
 
 impl Conversation {
     /// A conversation in which nothing has been said.
     pub fn new(session: Session) -> Self {
-        Self { session, watch: None }
+        Self { session, watch: None, published: None }
+    }
+
+    /// What was published when a permit was made serves no request that arrives after that.
+    fn forget_published(&mut self) {
+        if !bugs::on(Bug::PermitKept) {
+            self.published = None;
+        }
     }
 }
 
@@ -71,13 +81,12 @@ pub struct Batch<'a> {
     tally: Tally,
     /// The longest reply of one read.
     reply_bytes_max: usize,
-    /// The view that all reads of the batch share, and when it was taken.
-    published: Option<(Arc<Published>, Now)>,
 }
 
 impl<'a> Batch<'a> {
     /// An empty batch.
     pub fn new(services: &'a Services, conversation: &'a mut Conversation) -> Self {
+        conversation.forget_published();
         Self {
             services,
             conversation,
@@ -86,7 +95,6 @@ impl<'a> Batch<'a> {
             tail: None,
             tally: Tally::start(services),
             reply_bytes_max: services.config.settings().reply_bytes_max,
-            published: None,
         }
     }
 
@@ -138,7 +146,9 @@ impl<'a> Batch<'a> {
                     return ControlFlow::Break(None);
                 }
             }
-            Handler::Read(run) if self.items.is_empty() => return self.read(command, run, args),
+            Handler::Read(run) if self.items.is_empty() || bugs::on(Bug::ReadOvertakesWrite) => {
+                return self.read(command, run, args);
+            }
             Handler::Read(_) | Handler::Write(_) => {
                 let call = self.call(command, args);
                 self.push(Item::Call(call));
@@ -254,11 +264,12 @@ impl<'a> Batch<'a> {
 
     /// The view that all reads of the batch share: they had all arrived when the permit was made.
     fn published(&mut self) -> Option<(Arc<Published>, Now)> {
-        if self.published.is_none() {
+        if self.conversation.published.is_none() {
             let permit = self.services.shard.read_permit()?;
-            self.published = Some((self.services.shard.published(&permit), self.services.shard.now()));
+            let published = (self.services.shard.published(&permit), self.services.shard.now());
+            self.conversation.published = Some(published);
         }
-        self.published.clone()
+        self.conversation.published.clone()
     }
 
     fn call(&mut self, command: &'static Command, args: Args) -> Call {
@@ -311,6 +322,7 @@ impl<'a> Batch<'a> {
     /// The batch in parts: what is sent at once, what the executor gets, and what is left to do after that.
     pub fn finish(self) -> (Outbox, VecDeque<Item>, Option<Tail>) {
         self.tally.finish(self.services, &self.conversation.session);
+        self.conversation.forget_published();
         (self.replies, self.items, self.tail)
     }
 

@@ -77,16 +77,18 @@ impl Batch<'_> {
             self.reply(|writer| writer.error("ERR WATCH inside MULTI is not allowed"));
             return;
         }
-        session.watched += args.len() - 1;
+        let (db, limit) = (session.db, self.services.config.settings().client_query_buffer_limit);
         let watch = Arc::clone(self.conversation.watch.get_or_insert_default());
+        let new = args.iter().skip(1).filter(|name| watch.ask(db, name));
+        let keys = new.map(bytes::Bytes::copy_from_slice).collect();
+        let (watched, watched_bytes) = watch.size();
         let session = &mut self.conversation.session;
-        let call = WatchCall {
-            watch,
-            keys: args.iter().skip(1).map(bytes::Bytes::copy_from_slice).collect(),
-            db: session.db,
-            protocol: session.protocol,
-            silent: !session.keeps_reply(),
-        };
+        session.watched = watched;
+        if watched_bytes > limit {
+            session.closing = true;
+            return;
+        }
+        let call = WatchCall { watch, keys, db, protocol: session.protocol, silent: !session.keeps_reply() };
         self.push(Item::Watch(call));
     }
 

@@ -6,7 +6,10 @@ use super::{
     leadership::Leadership,
     turn::{Error, Executor},
 };
-use crate::log::{Entry, EntryKind, Position};
+use crate::{
+    bugs::{self, Bug},
+    log::{Entry, EntryKind, Position, Term},
+};
 
 impl Executor {
     /// Applies committed entries, in order.
@@ -20,7 +23,9 @@ impl Executor {
                 EntryKind::Noop => {
                     self.tree.advance(position);
                     self.applied = position;
-                    self.begin_to_lead(now)?;
+                    if self.leads == Some(entry.term) && !bugs::on(Bug::LeadershipBeforeNoop) {
+                        self.begin_to_lead(entry.term, now)?;
+                    }
                 }
                 EntryKind::Configuration => {
                     self.tree.set_membership(entry.body);
@@ -49,17 +54,18 @@ impl Executor {
         Ok(())
     }
 
-    /// The no-op of a term is applied: if it is the term that this node leads, the leadership begins.
-    fn begin_to_lead(&mut self, now: Now) -> Result<(), Error> {
-        if self.leads != Some(self.applied.term) {
-            return Ok(());
-        }
+    /// The no-op of the term that this node leads is applied, and so is all that is older: the leadership begins.
+    /// **Rule (leadership)**.
+    pub(super) fn begin_to_lead(&mut self, term: Term, now: Now) -> Result<(), Error> {
         assert!(self.leadership.is_none(), "a term begins once");
         let seed = self.seed.u64(..);
         let view = self.tree.view();
-        let mut leadership = Leadership::new(self.applied.term, &view, self.system.stamp, now, seed)?;
+        let mut leadership = Leadership::new(term, &view, self.system.stamp, now, seed)?;
         leadership.state.limits = self.tuning.limits.clone();
         self.leadership = Some(leadership);
+        // What is due is looked for anew: the term before may have waited for something that never was.
+        self.wake_at = None;
+        self.unpublished = true;
         Ok(())
     }
 }

@@ -13,8 +13,6 @@ use super::{
     turn::{Error, Executor, Limits, Next, Output},
     watch::Watched,
 };
-use bytes::Bytes;
-
 use crate::{
     command::{Handler, flag},
     keyspace::{self, CommandError, Drain, Failure, Stop, WriteTxn},
@@ -234,6 +232,7 @@ impl Evaluation<'_> {
                         self.leadership.state.limits.clone(),
                         self.drain.stamp(),
                         (self.limits.entry_bytes_max, self.reply_bytes_max),
+                        self.leadership.term,
                     )));
                 }
             }
@@ -341,11 +340,8 @@ impl Evaluation<'_> {
             .and_then(|()| self.drain.check_bytes())
             .and_then(|()| Ok(writer.check()?));
         self.stopwatch.ran(call, recipient);
-        match result {
-            Ok(()) => {
-                self.mark_watches(mark);
-                Ok(None)
-            }
+        match result.and_then(|()| self.mark_watches(mark)) {
+            Ok(()) => Ok(None),
             Err(Failure::Client(error)) => {
                 writer.truncate(reply_mark);
                 self.denied += u64::from(matches!(error, CommandError::EffectsTooLarge));
@@ -457,7 +453,7 @@ impl Evaluation<'_> {
             let mark = self.drain.mark(&self.leadership.state);
             self.delete_if_due(watched.db, &watched.key)?;
             if self.drain.touched_since(mark).next().is_some() {
-                self.mark_watches(mark);
+                self.mark_watches_of_keys(mark);
                 return Ok(true);
             }
         }
@@ -473,12 +469,11 @@ impl Evaluation<'_> {
                 return Err(failure);
             }
         }
-        self.mark_watches(mark);
+        self.mark_watches_of_keys(mark);
         for key in &call.keys {
             let watched = Watched { term: self.leadership.term, db: call.db, key: key.clone() };
             let meta_key = self.leadership.state.key(call.db, key);
-            let meta_key = Bytes::copy_from_slice(meta_key.encoded());
-            self.leadership.watches.register(&call.watch, watched, meta_key);
+            self.leadership.watches.register(&call.watch, watched, &meta_key);
         }
         ReplyWriter::new(reply, call.protocol).ok();
         Ok(())
@@ -507,24 +502,46 @@ impl Evaluation<'_> {
         self.drain.rollback(&mut self.leadership.overlay, &mut self.leadership.state, mark);
     }
 
-    /// Tells the watches of what was written since `mark`.
-    fn mark_watches(&mut self, mark: keyspace::Mark) {
+    /// Tells the watches of what was done since `mark`.
+    fn mark_watches(&mut self, mark: keyspace::Mark) -> keyspace::Result<()> {
+        if self.leadership.watches.is_empty() {
+            return Ok(());
+        }
+        self.mark_watches_of_keys(mark);
+        self.mark_watches_of_databases(mark)
+    }
+
+    /// Tells the watches of the keys written since `mark`.
+    fn mark_watches_of_keys(&mut self, mark: keyspace::Mark) {
         let leadership = &mut *self.leadership;
         if leadership.watches.is_empty() {
             return;
         }
         for key in self.drain.touched_since(mark) {
-            leadership.watches.touched(key);
+            leadership.watches.touched(key, &leadership.state);
         }
-        let changed = self.drain.databases_changed_since(mark, &leadership.state);
+    }
+
+    /// Tells the watches of the databases that were emptied or swapped since `mark`. As in Redis, a watch is marked only
+    /// if its key was there before, or is there now; any other goes on with the keyspace that its database has become.
+    fn mark_watches_of_databases(&mut self, mark: keyspace::Mark) -> keyspace::Result<()> {
+        let changed = self.drain.databases_changed_since(mark, &self.leadership.state);
         if changed.is_empty() {
-            return;
+            return Ok(());
         }
-        for watch in leadership.watches.all() {
-            if watch.keys().iter().any(|watched| changed.contains(&(watched.db as usize))) {
-                watch.mark();
+        for (name, watcher) in self.leadership.watches.in_databases(&changed) {
+            let db = watcher.db();
+            let before = self.leadership.state.key_in(changed[&db], &name);
+            let after = self.leadership.state.key(db, &name);
+            let mut rng = fastrand::Rng::with_seed(0);
+            let txn = self.txn(&mut rng, db);
+            if txn.is_recorded(&before)? || txn.is_alive(&after)? {
+                watcher.mark();
+            } else {
+                self.leadership.watches.follow(watcher, &after);
             }
         }
+        Ok(())
     }
 
     /// Deletes keys that are due; `false` if that must wait for the disk.
@@ -534,7 +551,7 @@ impl Evaluation<'_> {
         match keyspace::delete_due(&mut self.txn(&mut rng, 0), EXPIRED_KEYS_MAX) {
             Ok(expired) => {
                 self.expired += expired as u64;
-                self.mark_watches(mark);
+                self.mark_watches_of_keys(mark);
                 Ok(true)
             }
             Err(Failure::Stop(_)) => {
@@ -588,7 +605,8 @@ impl Item {
                         Step::Deferred(_) => false,
                     })
             }
-            Self::Watch(_) | Self::Reply(_) => false,
+            Self::Watch(watch) => watch.keys.len() > 1000,
+            Self::Reply(_) => false,
         }
     }
 }

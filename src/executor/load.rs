@@ -8,6 +8,7 @@ use super::{
 use crate::{
     command::Handler,
     keyspace::{self, Drain, Failure, Overlay, State, WriteTxn},
+    log::Term,
     lsm::{self, Access},
     resp::{Outbox, ReplyWriter},
 };
@@ -20,18 +21,20 @@ pub struct Load {
     stamp: u64,
     /// Bytes of effects and of replies that the item may make.
     bytes_max: (usize, usize),
+    term: Term,
 }
 
 impl Load {
-    /// A load for the first item of `message`, which the drain evaluated on `view` at `stamp`.
+    /// A load for the first item of `message`, which the drain of a leader of `term` evaluated on `view` at `stamp`.
     pub(super) fn new(
         message: Message,
         view: lsm::View,
         limits: keyspace::Limits,
         stamp: u64,
         bytes_max: (usize, usize),
+        term: Term,
     ) -> Self {
-        Self { message, view, limits, stamp, bytes_max }
+        Self { message, view, limits, stamp, bytes_max, term }
     }
 
     /// Runs the item on the view that the drain had, waiting for the disk. Effects and replies are thrown away.
@@ -70,7 +73,7 @@ impl Load {
             Item::Reply(_) => Ok(()),
         };
         match result {
-            Ok(()) | Err(Failure::Stop(_) | Failure::Client(_)) => Ok(Input::Loaded(self.message)),
+            Ok(()) | Err(Failure::Stop(_) | Failure::Client(_)) => Ok(Input::Loaded(self.message, self.term)),
             Err(Failure::Local(error)) => Err(Error::Tree(error)),
         }
     }

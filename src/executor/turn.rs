@@ -42,8 +42,8 @@ pub enum Input {
     Permit(u64),
     /// A flush or a compaction is durable.
     Installed(lsm::Installed),
-    /// What a message stopped for is in memory now.
-    Loaded(Message),
+    /// What a message stopped for in this term is in memory now.
+    Loaded(Message, Term),
     /// A recipient has sent what it had too much of. Comes every second or so in any case: what holds commands back may
     /// have gone without a sign.
     Resume,
@@ -326,7 +326,7 @@ impl Executor {
             Input::Message(message) => self.queue.push_back(message),
             Input::Committed(entries) => self.apply_all(entries, now)?,
             Input::Proposed(id, verdict) => self.judged(id, verdict),
-            Input::Changed { term, role } => self.changed(term, role, outputs),
+            Input::Changed { term, role } => self.changed(term, role, now, outputs)?,
             Input::Permit(number) => {
                 if let Some(leadership) = &mut self.leadership {
                     leadership.permits_given = leadership.permits_given.max(number);
@@ -337,9 +337,13 @@ impl Executor {
                 self.unpublished = true;
                 outputs.push(Output::Cut(flushed.index));
             }
-            Input::Loaded(message) => {
+            Input::Loaded(message, term) => {
                 self.loading -= 1;
-                self.queue.push_back(message);
+                // What came before in its message was lost with the leadership of that term, and so is the rest.
+                match self.leadership.as_ref().is_some_and(|leadership| leadership.term == term) {
+                    true => self.queue.push_back(message),
+                    false => outputs.push(Output::Lose(message.recipient, Outcome::NotDone)),
+                }
             }
             Input::Resume => drop(self.tree.notice_old_views(now.boot_us / 1000)),
             Input::Wake => self.wake_at = None,
@@ -379,7 +383,7 @@ impl Executor {
     }
 
     /// A leadership ends with its term or role. What was held is unknown to its senders: it may have been appended.
-    fn changed(&mut self, term: Term, role: Role, outputs: &mut Vec<Output>) {
+    fn changed(&mut self, term: Term, role: Role, now: Now, outputs: &mut Vec<Output>) -> Result<(), Error> {
         self.leads = (role == Role::Leader).then_some(term);
         if let Some(mut leadership) = self.leadership.take() {
             for piece in leadership.held.split_off(0).into_iter().flat_map(|held| held.pieces) {
@@ -395,6 +399,10 @@ impl Executor {
                 outputs.push(Output::Lose(message.recipient, Outcome::NotDone));
             }
         }
+        if bugs::on(Bug::LeadershipBeforeNoop) && self.leads.is_some() {
+            self.begin_to_lead(term, now)?;
+        }
+        Ok(())
     }
 
     /// Publishes what was applied, so that connections see it.
@@ -416,7 +424,11 @@ impl Executor {
             true => leadership.chain.proposed,
             false => leadership.chain.applied,
         };
-        while let Some(held) = leadership.held.release(seen, leadership.permits_given) {
+        let permits = match bugs::on(Bug::AnswerWithoutPermit) {
+            true => leadership.permits_asked,
+            false => leadership.permits_given,
+        };
+        while let Some(held) = leadership.held.release(seen, permits) {
             for piece in held.pieces {
                 let answer = Answer { reply: piece.reply, done: piece.done, deferred: piece.deferred };
                 outputs.push(Output::Answer(piece.recipient, answer));

@@ -1,5 +1,7 @@
 //! One drain of the executor: the commands whose effects become one entry, and how to take any of them back.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::META;
@@ -152,20 +154,18 @@ impl Drain {
         })
     }
 
-    /// Whether a database was emptied or swapped since `mark`: every key in these databases may hold something else.
-    pub fn databases_changed_since(&self, mark: Mark, state: &State) -> Vec<usize> {
-        let mut changed: Vec<_> = self.journal[mark.journal_len..]
-            .iter()
-            .filter_map(|undo| match undo {
-                Undo::Database { index, previous } => {
-                    (previous.keyspace != state.databases[*index].keyspace).then_some(*index)
-                }
-                Undo::Slot { .. } => None,
-            })
-            .collect();
-        changed.sort_unstable();
-        changed.dedup();
-        changed
+    /// The databases that were emptied or swapped since `mark`, each with the keyspace that it was then: every key in
+    /// them may hold something else.
+    pub fn databases_changed_since(&self, mark: Mark, state: &State) -> BTreeMap<u32, u32> {
+        let mut before = BTreeMap::new();
+        for undo in &self.journal[mark.journal_len..] {
+            if let Undo::Database { index, previous } = undo {
+                let db = u32::try_from(*index).expect("there are few databases");
+                before.entry(db).or_insert(previous.keyspace);
+            }
+        }
+        before.retain(|&db, keyspace| *keyspace != state.keyspace(db));
+        before
     }
 
     /// Ends the drain: the last write of each key, and the system keys that go with them, are the effects of the entry.

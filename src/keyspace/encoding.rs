@@ -97,7 +97,6 @@ impl Key {
     }
 
     /// The key whose META key is `bytes`.
-    #[cfg(test)]
     pub(crate) fn from_encoded(bytes: &[u8]) -> Self {
         assert!(bytes.len() >= META_PREFIX_BYTES && bytes[0] == META, "not the key of a META record");
         Self { bytes: Encoded::from_slice(bytes) }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::SYSTEM;
 use super::encoding::{Encoded, Key, read_u32, read_u64};
+use crate::bugs::{self, Bug};
 use crate::lsm::{self, Access, Batch};
 
 /// The version byte of every system value.
@@ -248,6 +249,16 @@ impl State {
         Key::new(self.databases[db as usize].keyspace, self.map.hash_seed, name)
     }
 
+    /// The key `name` of what was database `db` when its keyspace was `keyspace`.
+    pub(crate) fn key_in(&self, keyspace: u32, name: &[u8]) -> Key {
+        Key::new(keyspace, self.map.hash_seed, name)
+    }
+
+    /// The keyspace that database `db` is now.
+    pub(crate) fn keyspace(&self, db: u32) -> u32 {
+        self.databases[db as usize].keyspace
+    }
+
     /// What views of this state need.
     pub fn map(&self) -> &Arc<DatabaseMap> {
         &self.map
@@ -299,6 +310,11 @@ pub(super) struct Changed {
 /// The system keys that an entry of `stamp` writes, with their values.
 pub(super) fn effects(state: &State, stamp: u64, changed: Changed) -> Vec<(Encoded, Encoded)> {
     let all = state.is_unformed;
+    let changed = if bugs::on(Bug::StateOutsideTree) {
+        Changed { map: changed.map, ..Changed::default() }
+    } else {
+        changed
+    };
     let mut effects = vec![(system_key(STAMP), versioned(&[&stamp.to_be_bytes()]))];
     if all {
         effects.push((system_key(SEED), versioned(&[&state.map.hash_seed.to_be_bytes()])));

@@ -104,6 +104,18 @@ impl<'a> WriteTxn<'a> {
         Ok(self.header(key)?.is_some())
     }
 
+    /// Whether there is a record of `key`, due or not. Deletes nothing.
+    pub(crate) fn is_recorded(&self, key: &Key) -> Result<bool> {
+        self.source().get(key.encoded(), &mut Value::default())
+    }
+
+    /// Whether `key` exists and is not due. Deletes nothing.
+    pub(crate) fn is_alive(&self, key: &Key) -> Result<bool> {
+        let mut value = Value::default();
+        let is_there = self.source().get(key.encoded(), &mut value)?;
+        Ok(is_there && !Header::decode(&value).0.is_due(self.now()))
+    }
+
     #[cfg(test)]
     pub(super) fn state_mut(&mut self) -> &mut State {
         self.state

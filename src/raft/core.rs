@@ -209,7 +209,7 @@ impl Raft {
         self.commit(outputs);
     }
 
-    /// Begins to lead, with an entry of its own term: earlier ones commit only beneath it (Raft §5.4.2).
+    /// Begins to lead, with an entry of its own term: earlier ones commit only beneath it.
     fn lead(&mut self, outputs: &mut Vec<Output>) {
         assert!(self.role == Role::Candidate, "only a candidate is elected");
         self.role = Role::Leader;
@@ -225,10 +225,13 @@ impl Raft {
         }
         let count = self.durable_index - self.commit_index;
         let count = usize::try_from(count).expect("entries in memory can be counted");
-        let entries: Vec<Entry> = self.uncommitted.drain(..count).collect();
-        let newest = entries.last().expect("at least one entry became durable");
-        assert!(newest.term == self.term(), "committed by counting an entry of an earlier term");
+        let newest = &self.uncommitted[count - 1];
         assert!(newest.index == self.durable_index, "the uncommitted entries have a gap");
+        // Entries of an earlier term commit only beneath one of this term (Raft §5.4.2).
+        if newest.term != self.term() {
+            return;
+        }
+        let entries: Vec<Entry> = self.uncommitted.drain(..count).collect();
         self.uncommitted_bytes -= entries.iter().map(|entry| entry.body.len()).sum::<usize>();
         self.commit_index = self.durable_index;
         outputs.push(Output::Committed(entries));
@@ -278,6 +281,21 @@ mod tests {
         raft.step(Input::Durable(1), &mut outputs);
         assert!(matches!(outputs[..], [Output::Changed { role: Role::Leader, .. }, Output::Persist { .. }]));
         assert_eq!(raft.commit_index(), 10, "the no-op is not durable yet");
+    }
+
+    #[test]
+    fn entries_of_an_earlier_term_commit_only_beneath_one_of_this_term() {
+        let mut raft = leader();
+        propose(&mut raft, 1, 10);
+        let mut outputs = Vec::new();
+        raft.step(Input::Campaign, &mut outputs);
+        raft.step(Input::Durable(4), &mut outputs);
+        assert_eq!(raft.role(), Role::Leader, "its vote is durable, and so is the entry of the term before");
+        assert_eq!(raft.commit_index(), 11);
+        outputs.clear();
+        raft.step(Input::Durable(5), &mut outputs);
+        let [Output::Committed(entries)] = &outputs[..] else { panic!("one batch") };
+        assert_eq!(entries.iter().map(|entry| entry.term).collect::<Vec<_>>(), [5, 6]);
     }
 
     #[test]

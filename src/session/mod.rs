@@ -177,13 +177,13 @@ impl Session {
         }
     }
 
-    /// Makes the session what it was when the client connected. `watched` stays: it tells dispatch, which knows the
-    /// executor, that there is something to forget there.
+    /// Makes the session what it was when the client connected. What it watches is forgotten by dispatch, which holds it.
     pub fn reset(&mut self) {
         self.db = 0;
         self.protocol = Protocol::Resp2;
         self.reply_mode = ReplyMode::On;
         self.queue = None;
+        self.watched = 0;
         self.no_evict = false;
         self.no_touch = false;
         self.authenticated = self.config.settings().requirepass.is_none();

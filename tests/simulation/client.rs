@@ -36,7 +36,11 @@ impl Recipient for Mailbox {
     }
 
     fn lose(&self, outcome: Outcome) {
-        self.inbox.lock().unwrap().lost = Some(outcome);
+        // What is unknown of one part is unknown of the whole.
+        let lost = &mut self.inbox.lock().unwrap().lost;
+        if *lost != Some(Outcome::Unknown) {
+            *lost = Some(outcome);
+        }
     }
 
     fn backlog(&self, _: usize) -> Option<usize> {
@@ -55,15 +59,18 @@ impl Mailbox {
         Arc::new(Self { id, inbox: Mutex::default() })
     }
 
-    /// The whole answer, once it is there.
-    pub(super) fn take(&self) -> Option<Vec<u8>> {
+    /// The whole answer, once it is there, or why there is none.
+    pub(super) fn take(&self) -> Option<Result<Vec<u8>, Outcome>> {
         let mut inbox = self.inbox.lock().unwrap();
-        assert!(inbox.lost.is_none(), "the only voter does not lose its leadership");
+        if let Some(lost) = inbox.lost {
+            assert!(!inbox.done, "a message is answered or lost");
+            return Some(Err(lost));
+        }
         if !inbox.done {
             return None;
         }
         inbox.done = false;
-        Some(std::mem::take(&mut inbox.reply))
+        Some(Ok(std::mem::take(&mut inbox.reply)))
     }
 }
 
@@ -77,6 +84,8 @@ enum Doing {
     Reading,
     /// Moves the shared counter on if nobody has changed it.
     Swapping,
+    /// Asks what its keys hold, after a transaction of which nobody knows whether it was done.
+    Settling,
 }
 
 /// A client with keys of its own, and its part in a shared counter.
@@ -85,6 +94,8 @@ enum Doing {
 pub(super) struct Client {
     pub(super) mailbox: Arc<Mailbox>,
     doing: Doing,
+    /// Nobody knows whether the last transaction was done.
+    is_unsettled: bool,
     watch: Arc<Watch>,
     /// What the client's keys hold at least and at most.
     pub(super) acknowledged: u64,
@@ -99,6 +110,7 @@ impl Client {
         Self {
             mailbox: Mailbox::new(id),
             doing: Doing::Nothing,
+            is_unsettled: false,
             watch: Arc::default(),
             acknowledged: 0,
             submitted: 0,
@@ -117,6 +129,10 @@ impl Client {
             return None;
         }
         let items = match rng.u8(..3) {
+            _ if self.is_unsettled => {
+                self.doing = Doing::Settling;
+                vec![call(&["GET", &format!("string:{}", self.id())])]
+            }
             0 => {
                 self.doing = Doing::Reading;
                 self.watch = Arc::default();
@@ -155,12 +171,36 @@ impl Client {
 
     /// Looks whether it has been answered; a client in the middle of something goes on with the returned message.
     pub(super) fn look(&mut self) -> Option<Message> {
-        let reply = self.mailbox.take()?;
+        let reply = match self.mailbox.take()? {
+            Ok(reply) => reply,
+            Err(Outcome::Unknown) => {
+                let is_unsettled = matches!(self.doing, Doing::Writing(_) | Doing::Settling);
+                self.forget();
+                self.is_unsettled = is_unsettled;
+                return None;
+            }
+            Err(Outcome::NotDone) => {
+                if matches!(self.doing, Doing::Writing(_)) {
+                    // It had no effect and never will: the next transaction takes its number.
+                    self.submitted -= 1;
+                }
+                self.mailbox = Mailbox::new(self.id());
+                self.doing = Doing::Nothing;
+                return None;
+            }
+        };
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Nothing => panic!("client {} was answered and had not asked", self.id()),
             Doing::Writing(n) => {
                 assert!(reply.starts_with(b"*5\r\n:"), "{}", String::from_utf8_lossy(&reply));
                 self.acknowledged = n;
+                None
+            }
+            Doing::Settling => {
+                // The leader that answers has applied everything of its predecessors, and nothing else will follow.
+                let n = bulk(&reply).map_or(0, |text| text.parse().unwrap());
+                assert!(self.acknowledged <= n && n <= self.submitted, "{n} of {}", self.submitted);
+                (self.acknowledged, self.submitted, self.is_unsettled) = (n, n, false);
                 None
             }
             Doing::Reading => {
@@ -182,12 +222,13 @@ impl Client {
         }
     }
 
-    /// The node is gone: what was asked and not answered may have been done or not.
+    /// The node or its leadership is gone: what was asked and not answered may have been done or not.
     pub(super) fn forget(&mut self) {
         if matches!(self.doing, Doing::Swapping) {
             self.swaps_unknown += 1;
         }
         self.doing = Doing::Nothing;
+        self.is_unsettled = false;
         self.mailbox = Mailbox::new(self.id());
     }
 }
@@ -233,12 +274,13 @@ fn watch(watch: &Arc<Watch>, key: &str) -> Item {
     })
 }
 
-/// The text of a bulk string, `None` for a null.
+/// The text of a bulk string or an integer, `None` for a null.
 pub(super) fn bulk(reply: &[u8]) -> Option<String> {
     let text = String::from_utf8(reply.to_vec()).unwrap();
     let (head, rest) = text.split_once("\r\n").unwrap();
     match head {
         "$-1" => None,
+        integer if integer.starts_with(':') => Some(integer[1..].to_owned()),
         _ => Some(rest.trim_end_matches("\r\n").to_owned()),
     }
 }

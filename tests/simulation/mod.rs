@@ -5,6 +5,7 @@
 //! nothing that was not asked for. `SISYPHUSDB_SEED=n` runs one seed, `SISYPHUSDB_SEEDS=n` as many as that.
 
 mod client;
+mod permit;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,6 +69,7 @@ fn a_node_keeps_what_it_acknowledged_through_crashes() {
         (met.expired, "expired keys"),
         (met.swaps, "swaps of the shared counter"),
         (met.reads, "reads beside the executor"),
+        (met.elections, "elections"),
     ];
     for (count, what) in floors {
         assert!(count >= 100, "only {count} {what} in {SEEDS} seeds: {met:?}");
@@ -99,12 +101,23 @@ fn an_acknowledgement_before_the_sync_is_noticed() {
 
 #[test]
 fn a_proposal_on_top_of_a_refused_one_is_noticed() {
-    assert_caught(Bug::ChainUnchecked, 300);
+    // It takes an entry that is refused, and a drain that goes on before the executor hears of it.
+    assert_caught(Bug::ChainUnchecked, 1_000);
 }
 
 #[test]
 fn a_watch_that_is_not_marked_is_noticed() {
     assert_caught(Bug::WatchIgnored, 100);
+}
+
+#[test]
+fn a_leader_that_begins_before_its_no_op_is_noticed() {
+    assert_caught(Bug::LeadershipBeforeNoop, 100);
+}
+
+#[test]
+fn state_that_is_in_no_entry_is_noticed() {
+    assert_caught(Bug::StateOutsideTree, 100);
 }
 
 #[test]

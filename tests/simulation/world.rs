@@ -26,7 +26,7 @@ const READERS_MAX: usize = 8;
 /// Time that only the simulation moves.
 #[derive(Default)]
 pub(super) struct SimClock {
-    us: AtomicU64,
+    pub(super) us: AtomicU64,
 }
 
 impl Clock for SimClock {
@@ -52,6 +52,7 @@ pub(super) struct Met {
     pub(super) expired: u64,
     pub(super) swaps: u64,
     pub(super) reads: u64,
+    pub(super) elections: u64,
 }
 
 impl Met {
@@ -65,6 +66,7 @@ impl Met {
         self.expired += other.expired;
         self.swaps += other.swaps;
         self.reads += other.reads;
+        self.elections += other.elections;
     }
 }
 
@@ -206,9 +208,18 @@ impl World {
             }
             9 => self.begin_to_read(),
             10 => self.read(),
+            _ if self.rng.u8(..20) == 0 => self.elect(),
             _ => self.submit(Input::Wake),
         }
         Ok(())
+    }
+
+    /// The only voter stands for election again, in a new term: what was in flight may be appended or not.
+    fn elect(&mut self) {
+        if let Some(up) = &self.up {
+            up.core.step_raft([raft::Input::Campaign], &mut Vec::new());
+            self.met.elections += 1;
+        }
     }
 
     fn submit(&self, input: Input) {
@@ -386,7 +397,7 @@ impl World {
                 return None;
             }
             if let Some(reply) = mailbox.take() {
-                return Some(bulk(&reply));
+                return Some(bulk(&reply.expect("nobody stands for election meanwhile")));
             }
         }
         panic!("the node does not answer {words:?}");
@@ -427,6 +438,21 @@ impl World {
             "{done} swaps were acknowledged, the counter is {shared}: an update was lost"
         );
         assert!(shared <= done + unknown, "the counter is {shared}, with at most {done} + {unknown} swaps");
+        self.check_count()
+    }
+
+    /// As many keys are counted as there are, once those that are due have gone.
+    fn check_count(&mut self) -> bool {
+        self.clock.us.fetch_add(10_000, Ordering::Relaxed);
+        self.submit(Input::Wake);
+        let mut names = vec!["EXISTS".to_owned(), "sequence".to_owned(), "shared".to_owned()];
+        for id in 1..=self.clients.len() {
+            names.extend([format!("string:{id}"), format!("hash:{id}")]);
+        }
+        let exists: Vec<&str> = names.iter().map(String::as_str).collect();
+        let Some(exist) = self.ask_number(&exists) else { return false };
+        let Some(counted) = self.ask_number(&["DBSIZE"]) else { return false };
+        assert!(exist == counted, "{exist} keys are there, {counted} are counted");
         true
     }
 }

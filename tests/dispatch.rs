@@ -1,0 +1,130 @@
+//! Rules that hold between the commands of connections, on a server whose tasks all run on one thread, so that a planted
+//! bug is on for all of them.
+
+use std::sync::Arc;
+
+use sisyphusdb::bugs::{self, Bug};
+use sisyphusdb::config::Config;
+use sisyphusdb::server::Server;
+
+use super::client::Client;
+
+/// Runs `scenario` on a node of its own.
+fn on_a_node<R>(scenario: impl AsyncFnOnce(&Server) -> R) -> R {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path().to_str().unwrap();
+        let flags = [("dir", dir), ("port", "auto"), ("http-port", "auto"), ("memory-budget", "64mb")];
+        let server = Server::start(Arc::new(Config::from_flags(&flags).unwrap())).await.unwrap();
+        let result = scenario(&server).await;
+        server.stop().await;
+        result
+    })
+}
+
+/// Whether a read sees the write that stands before it in one packet, and is answered after it.
+fn a_pipeline_is_in_order() -> bool {
+    on_a_node(async |server| {
+        let mut client = Client::connect(server).await;
+        client.ok(&["SET", "key", "1"]).await;
+        let replies = client.pipeline(&[&["SET", "key", "2"], &["GET", "key"]], 12).await;
+        replies == "+OK\r\n$1\r\n2\r\n"
+    })
+}
+
+#[test]
+fn a_read_never_overtakes_a_write_of_its_connection() {
+    assert!(a_pipeline_is_in_order());
+    assert!(!bugs::with(Bug::ReadOvertakesWrite, a_pipeline_is_in_order), "the planted bug is not found");
+}
+
+/// Whether a connection that has read before sees what another one was told is written.
+fn an_acknowledged_write_is_read() -> bool {
+    on_a_node(async |server| {
+        let (mut reader, mut writer) = (Client::connect(server).await, Client::connect(server).await);
+        writer.ok(&["SET", "key", "1"]).await;
+        assert_eq!(reader.ask(&["GET", "key"]).await, "$1\r\n1\r\n");
+        writer.ok(&["SET", "key", "2"]).await;
+        reader.ask(&["GET", "key"]).await == "$1\r\n2\r\n"
+    })
+}
+
+#[test]
+fn a_permit_serves_no_request_that_arrives_after_it() {
+    assert!(an_acknowledged_write_is_read());
+    assert!(!bugs::with(Bug::PermitKept, an_acknowledged_write_is_read), "the planted bug is not found");
+}
+
+/// Whether EXEC runs after `commands` of another client, when `key` of database 0 was watched before them.
+async fn exec_runs_after(server: &Server, before: &[&[&str]], commands: &[&[&str]]) -> bool {
+    let (mut watcher, mut other) = (Client::connect(server).await, Client::connect(server).await);
+    other.ok(&["FLUSHALL"]).await;
+    // Databases that are empty would not change at all.
+    for db in ["0", "1"] {
+        other.ok(&["SELECT", db]).await;
+        other.ok(&["SET", "bystander", "here"]).await;
+    }
+    for words in [&[&["SELECT", "0"][..]], before].concat() {
+        other.ok(words).await;
+    }
+    watcher.ok(&["WATCH", "key"]).await;
+    for words in commands {
+        other.ok(words).await;
+    }
+    watcher.ok(&["MULTI"]).await;
+    match watcher.ask(&["EXEC"]).await.as_str() {
+        "*0\r\n" => true,
+        "*-1\r\n" => false,
+        reply => panic!("EXEC answered {reply}"),
+    }
+}
+
+#[test]
+fn what_befalls_a_database_spoils_a_watch_only_if_its_key_was_or_is_there() {
+    const SET: &[&str] = &["SET", "key", "1"];
+    const IN_0: &[&str] = &["SELECT", "0"];
+    const IN_1: &[&str] = &["SELECT", "1"];
+    const FLUSH: &[&str] = &["FLUSHDB"];
+    const SWAP: &[&str] = &["SWAPDB", "0", "1"];
+    let cases: &[(&[&[&str]], &[&[&str]], bool)] = &[
+        (&[SET], &[FLUSH], false),
+        (&[], &[FLUSH], true),
+        (&[SET], &[IN_1, FLUSH], true),
+        (&[SET], &[&["FLUSHALL"]], false),
+        (&[], &[&["FLUSHALL"]], true),
+        (&[IN_1, SET], &[&["FLUSHALL"]], true),
+        (&[], &[SWAP], true),
+        (&[SET], &[SWAP], false),
+        (&[IN_1, SET], &[SWAP], false),
+        (&[], &[SWAP, SWAP], true),
+        // The watch goes with its database, and only there.
+        (&[], &[FLUSH, SET], false),
+        (&[], &[SWAP, SET], false),
+        (&[], &[SWAP, IN_1, SET], true),
+        (&[], &[SWAP, SWAP, SET], false),
+        (&[], &[SWAP, SWAP, IN_1, SET], true),
+        (&[], &[SWAP, FLUSH, SET], false),
+        (&[SET], &[IN_1, SET, IN_0], true),
+    ];
+    on_a_node(async |server| {
+        for (before, commands, runs) in cases {
+            assert_eq!(exec_runs_after(server, before, commands).await, *runs, "{before:?} {commands:?}");
+        }
+    });
+}
+
+#[test]
+fn a_watch_ends_with_reset() {
+    on_a_node(async |server| {
+        let (mut watcher, mut other) = (Client::connect(server).await, Client::connect(server).await);
+        watcher.ok(&["WATCH", "key", "key", "other"]).await;
+        watcher.ok(&["WATCH", "key"]).await;
+        let watched = async |client: &mut Client| client.info().await["total_watched_keys"].clone();
+        assert_eq!(watched(&mut other).await, "2", "a key that is named twice is watched once");
+        assert_eq!(watcher.ask(&["RESET"]).await, "+RESET\r\n");
+        other.ok(&["SET", "key", "1"]).await;
+        watcher.ok(&["MULTI"]).await;
+        assert_eq!(watcher.ask(&["EXEC"]).await, "*0\r\n");
+    });
+}

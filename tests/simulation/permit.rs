@@ -1,0 +1,126 @@
+//! A leader that cannot prove that it leads answers nothing: the executor alone, told by the test what became of its
+//! proposals and permits, as if other nodes had a say in it.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use sisyphusdb::{
+    bugs::{self, Bug},
+    disk::{Disk, SimDisk},
+    executor::{Executor, Input, Limits, Message, Output, Recipient, Tuning},
+    keyspace,
+    log::{Entry, EntryKind},
+    lsm,
+    raft::{Role, Verdict},
+};
+
+use super::{
+    client::{Mailbox, call},
+    world::SimClock,
+};
+
+/// An executor, and what came out of it.
+struct Node {
+    executor: Executor,
+    clock: SimClock,
+    outputs: Vec<Output>,
+}
+
+impl Node {
+    /// The leader of term 1, whose no-op is applied.
+    fn leader() -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+        disk.create_dir("tree").unwrap();
+        let cache = Arc::new(lsm::Cache::new(1 << 20));
+        let options = lsm::Options::new(keyspace::FAMILIES, cache, 1 << 20);
+        let tree = lsm::Tree::open(disk, "tree", options).unwrap();
+        let limits =
+            Limits { in_flight_bytes_max: 1 << 20, entry_bytes_max: 1 << 20, backlog_bytes_max: 1 << 20 };
+        let tuning =
+            Tuning { limits: keyspace::Limits::default(), slow_ns: u64::MAX, reply_bytes_max: usize::MAX };
+        let executor = Executor::new(tree, limits, tuning, 1).unwrap();
+        let mut node = Self { executor, clock: SimClock::default(), outputs: Vec::new() };
+        node.turn(Input::Changed { term: 1, role: Role::Leader });
+        node.turn(committed(1, EntryKind::Noop, Bytes::new()));
+        assert!(node.executor.is_leading());
+        node
+    }
+
+    fn turn(&mut self, input: Input) {
+        self.clock.us.fetch_add(1_000, Ordering::Relaxed);
+        self.executor.turn(&mut VecDeque::from([input]), &self.clock, false, &mut self.outputs).unwrap();
+        let outputs = std::mem::take(&mut self.outputs);
+        for output in outputs {
+            match output {
+                Output::Answer(recipient, answer) => recipient.deliver(answer),
+                Output::Lose(recipient, outcome) => recipient.lose(outcome),
+                output => self.outputs.push(output),
+            }
+        }
+    }
+
+    fn send(&mut self, words: &[&str]) -> Arc<Mailbox> {
+        let mailbox = Mailbox::new(1);
+        let recipient: Arc<dyn Recipient> = Arc::<Mailbox>::clone(&mailbox);
+        self.turn(Input::Message(Message::new(recipient, VecDeque::from([call(words)]))));
+        mailbox
+    }
+
+    /// The number of the permit that was asked for last.
+    fn asked(&self) -> Option<u64> {
+        self.outputs.iter().rev().find_map(|output| match output {
+            Output::AskPermit(number) => Some(*number),
+            _ => None,
+        })
+    }
+}
+
+fn committed(index: u64, kind: EntryKind, body: Bytes) -> Input {
+    Input::Committed(vec![Entry { index, term: 1, kind, body }])
+}
+
+/// A leader with a key that a client was told is written.
+fn leader_with_a_key() -> Node {
+    let mut node = Node::leader();
+    let written = node.send(&["SET", "key", "old"]);
+    let Some(Output::Propose(proposal)) = node.outputs.pop() else { panic!("a write is proposed") };
+    node.turn(Input::Proposed(proposal.id, Verdict::Accepted));
+    assert!(written.take().is_none(), "accepted is not applied");
+    node.turn(committed(2, EntryKind::Effects, proposal.body));
+    assert_eq!(written.take().unwrap().unwrap(), b"+OK\r\n");
+    node
+}
+
+#[test]
+fn a_read_is_answered_when_a_permit_made_after_it_is_there() {
+    let mut node = leader_with_a_key();
+    let read = node.send(&["GET", "key"]);
+    let asked = node.asked().expect("a drain without an entry needs a permit");
+    node.turn(Input::Permit(asked - 1));
+    assert!(read.take().is_none(), "that permit was made before the read was evaluated");
+    node.turn(Input::Permit(asked));
+    assert_eq!(read.take().unwrap().unwrap(), b"$3\r\nold\r\n");
+}
+
+/// Whether a leader that has been replaced without knowing it keeps an answer back that its successor has made stale.
+fn a_deposed_leader_is_silent() -> bool {
+    let mut node = leader_with_a_key();
+    let read = node.send(&["GET", "key"]);
+    // Meanwhile others elect a leader that acknowledges another value; nothing but silence comes from them.
+    node.turn(Input::Resume);
+    let silent = read.take().is_none();
+    node.turn(Input::Changed { term: 2, role: Role::Follower });
+    silent
+}
+
+#[test]
+fn a_leader_that_nobody_confirms_answers_no_read() {
+    assert!(a_deposed_leader_is_silent());
+    assert!(
+        !bugs::with(Bug::AnswerWithoutPermit, a_deposed_leader_is_silent),
+        "the planted bug is not found"
+    );
+}
