@@ -22,6 +22,8 @@ const REPLAY_BYTES: usize = 4 * 1024 * 1024;
 pub struct Setup {
     /// This node.
     pub node_id: u64,
+    /// Whether this node has run on this disk before. Then its log and its tables are there, and else nobody's are.
+    pub ran_before: bool,
     /// A seed for everything that is random: the log's epoch, the executor's choices.
     pub seed: u64,
     /// Of the tree.
@@ -48,6 +50,18 @@ pub enum RecoveryError {
     /// The tree cannot be used.
     #[error("the tables cannot be opened: {0}")]
     Tree(#[from] lsm::Error),
+    /// **Rule (boot)**: a part of the shard is gone, and with it votes and acknowledged writes.
+    #[error(
+        "this node has run here before, but its {0} is missing: this data directory must not be used (is a volume not \
+         mounted? restore a backup, or start with an empty directory)"
+    )]
+    Missing(&'static str),
+    /// **Rule (boot)**: the log is that of a node of which nobody knows who it was.
+    #[error(
+        "{LOG_DIR} holds the log of a node, but `meta` is missing, which says of which: this data directory must not be \
+         used (restore `meta` or a backup, or start with an empty directory)"
+    )]
+    Nameless,
     /// **Rule (boot)**: tables and log do not fit together, so acknowledged writes are missing.
     #[error(
         "the log covers entries {first} to {last} and the tables end at entry {flushed}: entries are missing, this data \
@@ -80,12 +94,19 @@ pub enum RecoveryError {
 
 /// Recovers the shard in the directory `shard-0`, or makes an empty one.
 pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<Core, RecoveryError> {
+    if setup.ran_before {
+        check_parts(&**disk)?;
+    }
     make_directories(&**disk).map_err(RecoveryError::Directory)?;
     let mut tree = Tree::open(Arc::clone(disk), TREE_DIR, setup.tree)?;
     let position = tree.flushed().position;
     let mut seeds = fastrand::Rng::with_seed(setup.seed);
     let (mut log, recovered) = Log::open(Arc::clone(disk), LOG_DIR, setup.log, seeds.u64(1..))?;
     let (mut start, mut last) = (recovered.start, recovered.last);
+    let took_part = recovered.hard_state.vote != 0 || start != last;
+    if took_part && !setup.ran_before && !bugs::on(Bug::BootUnchecked) {
+        return Err(RecoveryError::Nameless);
+    }
     if tree.flushed().log_reset_pending {
         log.write(&[Operation::Reset(position)])?;
         log.sync()?;
@@ -97,6 +118,21 @@ pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<
     replay(&mut executor, &log, position.index, last, clock)?;
     let raft = Raft::new(setup.node_id, recovered.hard_state, last, setup.uncommitted_bytes_max);
     Ok(Core::new(executor, log, raft))
+}
+
+/// **Rule (boot)**: what this node had is there. An empty log and an empty tree would fit together: whether they were ever
+/// filled has to be known from elsewhere, and before they are made.
+fn check_parts(disk: &dyn Disk) -> Result<(), RecoveryError> {
+    if bugs::on(Bug::BootUnchecked) {
+        return Ok(());
+    }
+    if !Log::exists(disk, LOG_DIR)? {
+        return Err(RecoveryError::Missing("log (shard-0/log)"));
+    }
+    if !Tree::exists(disk, TREE_DIR)? {
+        return Err(RecoveryError::Missing("tree (shard-0/tree)"));
+    }
+    Ok(())
 }
 
 fn make_directories(disk: &dyn Disk) -> std::io::Result<()> {

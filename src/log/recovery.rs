@@ -79,6 +79,15 @@ pub(super) fn recover(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Resul
     Ok(State { contents, spares, recovered, next_number, end })
 }
 
+/// Whether there is a segment in the directory, if there is a directory.
+pub(super) fn exists(disk: &dyn Disk, dir: &str) -> Result<bool> {
+    if !disk.exists(dir).map_err(failed("look for", dir))? {
+        return Ok(false);
+    }
+    let names = disk.list(dir).map_err(failed("list", dir))?;
+    Ok(names.iter().any(|name| matches!(FileName::parse(name), Some(FileName::Segment { .. }))))
+}
+
 /// Makes the log's directory be there, with what it holds, even after a crash.
 fn make_directory(disk: &dyn Disk, dir: &str) -> Result<()> {
     disk.create_dir(dir).map_err(failed("make", dir))?;

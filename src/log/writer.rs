@@ -71,6 +71,11 @@ pub struct Log {
 }
 
 impl Log {
+    /// Whether the directory `dir` holds a log, be it damaged. An opened log leaves a segment there at any moment.
+    pub fn exists(disk: &dyn Disk, dir: &str) -> Result<bool> {
+        recovery::exists(disk, dir)
+    }
+
     /// Opens the log in the directory `dir`, which is made if it is missing, and starts a new segment in it.
     ///
     /// `epoch` is a random number of this start. Fails with [`Error::Corrupt`] if data that was synced is damaged.

@@ -33,6 +33,12 @@ fn number(name: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
+/// Whether `dir` says which generation counts; [`open`] leaves it so.
+pub(super) fn exists(disk: &dyn Disk, dir: &str) -> Result<bool> {
+    let path = join(dir, CURRENT);
+    disk.exists(&path).at("look for", &path)
+}
+
 /// Returns the directory of the tree in `dir`, which is made, empty and durable, if there is none.
 ///
 /// # Errors

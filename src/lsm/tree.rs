@@ -121,6 +121,14 @@ pub struct Debt {
 }
 
 impl Tree {
+    /// Whether there is a tree in `dir`, be it damaged.
+    ///
+    /// # Errors
+    /// [`Error::Io`](super::Error::Io) if the directory cannot be read.
+    pub fn exists(disk: &dyn Disk, dir: &str) -> Result<bool> {
+        generation::exists(disk, dir)
+    }
+
     /// Opens the tree in `dir`, or makes an empty one there. What files a crash left behind is removed.
     ///
     /// # Errors

@@ -1,5 +1,8 @@
 //! Who this node is: minted once, kept in the file `meta`.
 //!
+//! `meta` is written last, when log and tree are there: with it, what is missing of them is lost (**Rule (boot)**); without
+//! it, a node that was starting for the first time has not taken part in anything.
+//!
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | magic, `SISYMETA` |
@@ -46,28 +49,37 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// Reads `meta`, or mints an identity and makes it durable.
-    pub fn load_or_make(disk: &dyn Disk) -> Result<Self, IdentityError> {
-        if disk.exists(FILE)? {
-            let file = disk.open(FILE)?;
-            let mut bytes = vec![0; BODY_BYTES + 4];
-            if file.len()? != bytes.len() as u64 {
-                return Err(IdentityError::Damaged("its length is wrong"));
-            }
-            file.read_at(&mut bytes, 0)?;
-            return Self::decode(&bytes);
+    /// Reads `meta`; `None` if there is none, and so no node has run in this directory.
+    pub fn load(disk: &dyn Disk) -> Result<Option<Self>, IdentityError> {
+        if !disk.exists(FILE)? {
+            return Ok(None);
         }
-        let identity = Self { node_id: fastrand::u64(1..), cluster_id: fastrand::u128(1..) };
+        let file = disk.open(FILE)?;
+        let mut bytes = vec![0; BODY_BYTES + 4];
+        if file.len()? != bytes.len() as u64 {
+            return Err(IdentityError::Damaged("its length is wrong"));
+        }
+        file.read_at(&mut bytes, 0)?;
+        Self::decode(&bytes).map(Some)
+    }
+
+    /// Draws the ids of a new node.
+    pub fn mint() -> Self {
+        Self { node_id: fastrand::u64(1..), cluster_id: fastrand::u128(1..) }
+    }
+
+    /// Writes `meta`, durably. The log and the tree have to be there: whoever finds `meta` demands them.
+    pub fn save(self, disk: &dyn Disk) -> Result<(), IdentityError> {
         let temporary = format!("{FILE}.tmp");
         if disk.exists(&temporary)? {
             disk.remove(&temporary)?;
         }
         let file = disk.create(&temporary)?;
-        file.write_at(&identity.encode(), 0)?;
+        file.write_at(&self.encode(), 0)?;
         file.sync()?;
         disk.rename(&temporary, FILE)?;
         disk.sync_dir("")?;
-        Ok(identity)
+        Ok(())
     }
 
     fn encode(self) -> Vec<u8> {
@@ -108,11 +120,13 @@ mod tests {
     use crate::disk::SimDisk;
 
     #[test]
-    fn an_identity_is_minted_once_and_survives_a_crash() {
+    fn an_identity_survives_a_crash_once_it_is_saved() {
         let disk = SimDisk::new(1);
-        let identity = Identity::load_or_make(&disk).unwrap();
+        assert_eq!(Identity::load(&disk).unwrap(), None);
+        let identity = Identity::mint();
+        identity.save(&disk).unwrap();
         disk.crash();
-        assert_eq!(Identity::load_or_make(&disk).unwrap(), identity);
+        assert_eq!(Identity::load(&disk).unwrap(), Some(identity));
     }
 
     #[test]

@@ -64,16 +64,31 @@ pub(super) fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, OpenErr
         std::io::ErrorKind::WouldBlock => OpenError::Locked(path.clone()),
         _ => directory(source),
     })?;
-    let identity = Identity::load_or_make(&*disk)?;
-    let core = recover(&disk, setup(config, &identity), clock)?;
+    let (core, identity) = recover_node(&disk, config, clock)?;
     Ok(Opened { core, identity, lock, disk })
 }
 
-fn setup(config: &Config, identity: &Identity) -> Setup {
+/// Recovers the node that has run on this disk, or makes one, whose identity is kept once everything else is there.
+fn recover_node(
+    disk: &Arc<dyn Disk>,
+    config: &Config,
+    clock: &dyn Clock,
+) -> Result<(Core, Identity), OpenError> {
+    let known = Identity::load(&**disk)?;
+    let identity = known.unwrap_or_else(Identity::mint);
+    let core = recover(disk, setup(config, &identity, known.is_some()), clock)?;
+    if known.is_none() {
+        identity.save(&**disk)?;
+    }
+    Ok((core, identity))
+}
+
+fn setup(config: &Config, identity: &Identity, ran_before: bool) -> Setup {
     let in_flight_bytes_max = bytes(config.in_flight_bytes());
     let entry_bytes_max = bytes(config.entry_bytes_max);
     Setup {
         node_id: identity.node_id,
+        ran_before,
         seed: fastrand::u64(..),
         tree: tree_options(config),
         log: log::Options::default(),

@@ -55,3 +55,26 @@ fn a_start_that_fails_says_why_and_says_it_once() {
     assert!(line.contains("cannot use the data directory"), "{output}");
     assert_eq!(line.matches("File exists").count(), 1, "{output}");
 }
+
+#[test]
+fn a_node_that_lost_a_part_of_its_directory_does_not_start_as_an_empty_one() {
+    for part in ["shard-0/log", "shard-0", "meta"] {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("data");
+        let server = Launch::new(&dir).start();
+        assert!(server.client().set(b"key", b"value").unwrap());
+        server.kill();
+        let path = dir.join(part);
+        let removed =
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.unwrap();
+        // It says so as often as it is tried: a refused start leaves nothing behind that looks like a part.
+        for _ in 0..2 {
+            let mut server = Launch::new(&dir).spawn();
+            assert_eq!(server.wait().code(), Some(1), "without {part}");
+            let output = server.output();
+            let line = output.lines().last().unwrap_or_default();
+            assert!(line.contains("missing") && line.contains("must not be used"), "{output}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sisyphusdb::bugs::{self, Bug};
 
-use self::world::{Met, World};
+use self::world::{Met, Part, World};
 
 /// Seeds of an ordinary run of the tests.
 const SEEDS: u64 = 300;
@@ -125,19 +125,36 @@ fn a_flush_that_records_too_high_an_index_is_noticed() {
     assert_caught(Bug::FlushIndexTooHigh, 100);
 }
 
-#[test]
-fn a_node_without_its_log_does_not_start() {
-    let lose_log = || {
+/// Lets a node work, takes a part of its data away, and asserts that it does not start again; with the rule switched off
+/// it does, on a state that lacks acknowledged writes.
+fn assert_refused(part: Part, flushed: bool, reason: &str) {
+    let lose = || {
         let mut world = World::new(1);
         world.start();
-        world.start_without_log()
+        world.start_without(part, flushed)
     };
-    let refused = lose_log().err().expect("entries are missing").to_string();
-    assert!(refused.contains("entries are missing"), "{refused}");
+    let refused = lose().err().unwrap_or_else(|| panic!("it starts without {part:?}")).to_string();
+    assert!(refused.contains(reason), "{part:?}: {refused}");
     let noticed = bugs::with(Bug::BootUnchecked, || {
-        catch_unwind(AssertUnwindSafe(lose_log)).map_or(true, |recovered| recovered.is_err())
+        catch_unwind(AssertUnwindSafe(lose)).map_or(true, |recovered| recovered.is_err())
     });
-    assert!(!noticed, "without the rule the node starts on a state that lacks acknowledged writes");
+    assert!(!noticed, "{part:?} is noticed elsewhere: the test shows nothing");
+}
+
+#[test]
+fn a_node_that_lost_a_part_of_its_data_does_not_start() {
+    assert_refused(Part::Log, false, "its log (shard-0/log) is missing");
+    assert_refused(Part::Log, true, "its log (shard-0/log) is missing");
+    assert_refused(Part::Tree, false, "its tree (shard-0/tree) is missing");
+    assert_refused(Part::Shard, false, "is missing");
+    assert_refused(Part::Shard, true, "is missing");
+    assert_refused(Part::Meta, false, "`meta` is missing");
+    assert_refused(Part::Meta, true, "`meta` is missing");
+}
+
+#[test]
+fn a_node_whose_tables_are_ahead_of_its_log_does_not_start() {
+    assert_refused(Part::Entries, true, "entries are missing");
 }
 
 #[test]

@@ -70,6 +70,17 @@ impl Met {
     }
 }
 
+/// What a data directory can lose.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Log,
+    Tree,
+    Shard,
+    Meta,
+    /// All of the log, and an empty one is in its place.
+    Entries,
+}
+
 /// A node that is up.
 struct Up {
     core: Core,
@@ -96,6 +107,8 @@ pub(super) struct World {
     up: Option<Up>,
     clients: Vec<Client>,
     scratch: Scratch,
+    /// The node was once recovered whole: what a real one writes into `meta`.
+    ran_before: bool,
     pub(super) met: Met,
 }
 
@@ -109,6 +122,7 @@ impl World {
             up: None,
             clients: (1..=4).map(Client::new).collect(),
             scratch: Scratch::default(),
+            ran_before: false,
             met: Met::default(),
             rng,
         }
@@ -121,6 +135,7 @@ impl World {
         let levels = lsm::Levels { base_bytes: 20_000, fan_out: 3, table_bytes: 6_000, ..defaults.levels };
         Setup {
             node_id: 1,
+            ran_before: self.ran_before,
             seed: self.rng.u64(..),
             tree: lsm::Options { graves: Some(keyspace::DEAD), levels, ..defaults },
             log: log::Options { segment_bytes: 64 * self.rng.u64(64..512), spares: 2 },
@@ -146,6 +161,7 @@ impl World {
             let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
             match recover(&disk, setup, &self.clock) {
                 Ok(core) => {
+                    self.ran_before = true;
                     self.up = Some(Up { core, jobs: Vec::new(), next: Next::Idle, readers: Vec::new() });
                     let up = self.up.as_ref().unwrap();
                     up.core.step_raft([raft::Input::Campaign], &mut Vec::new());
@@ -344,22 +360,44 @@ impl World {
         Ok(())
     }
 
-    /// Works until something is in tables, then loses the log and starts again.
-    pub(super) fn start_without_log(&mut self) -> Result<Core, RecoveryError> {
+    /// Works until something was acknowledged, and `flushed` until something is in tables; then loses `part` and starts
+    /// again.
+    pub(super) fn start_without(&mut self, part: Part, flushed: bool) -> Result<Core, RecoveryError> {
         loop {
             self.step().expect("the disk is well");
             let up = self.up.as_ref().expect("the node is up");
-            if up.core.store().published().view.flushed().index > 0 {
+            let is_flushed = up.core.store().published().view.flushed().index > 0;
+            if self.met.acknowledged > 0 && is_flushed >= flushed {
                 break;
             }
         }
         self.crash();
-        for name in self.disk.list("shard-0/log").unwrap() {
-            self.disk.remove(&format!("shard-0/log/{name}")).unwrap();
+        match part {
+            Part::Log => self.remove("shard-0/log"),
+            Part::Tree => self.remove("shard-0/tree"),
+            Part::Shard => self.remove("shard-0"),
+            Part::Meta => self.ran_before = false,
+            Part::Entries => {
+                self.remove("shard-0/log");
+                let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+                drop(log::Log::open(disk, "shard-0/log", log::Options::default(), 1).unwrap());
+            }
         }
         let setup = self.setup();
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         recover(&disk, setup, &self.clock)
+    }
+
+    fn remove(&self, path: &str) {
+        match self.disk.list(path) {
+            Ok(names) => {
+                for name in names {
+                    self.remove(&format!("{path}/{name}"));
+                }
+                self.disk.remove_dir(path).unwrap();
+            }
+            Err(_) => self.disk.remove(path).unwrap(),
+        }
     }
 
     /// Holds a view of what is in memory for eleven seconds after that has been flushed, and returns how many such
