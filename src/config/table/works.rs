@@ -108,9 +108,11 @@ pub(super) const CLIENTS: &[Directive] = &[
     .derived("64mb, or an eighth of memory-budget if that is less", bulk_bytes_max),
     Directive::works(
         "client-query-buffer-limit",
-        Kind::Bytes { min: MIB, max: i64::MAX as u64 },
+        // Where an argument lies in its request is kept in 32 bits (`resp::Args`).
+        Kind::Bytes { min: MIB, max: u32::MAX as u64 },
         "",
-        "Bytes of commands that one client may have sent and the node has not yet evaluated.",
+        "Bytes of commands that one client may have sent and the node has not yet evaluated, so the longest request; \
+         less than 4gb.",
     )
     .derived(
         "1gb, or a quarter of memory-budget if that is less, but at least twice proto-max-bulk-len",
