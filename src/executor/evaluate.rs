@@ -41,8 +41,8 @@ const EFFECTS_TOO_LARGE: &str =
 const REPLIES_TOO_LARGE: &str =
     "EXECABORT Transaction discarded because of: its replies are larger than reply-bytes-max";
 
-/// Told to commands that need room, while the disk has too little.
-const DISK_FULL: &str =
+/// Told to commands that need room, while the disk has too little: they had no effect.
+pub const DISK_FULL: &str =
     "MISCONF Errors writing to the log: the disk is nearly full, only deletes are accepted";
 
 impl Executor {

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::unavailable;
+use crate::keyspace::CommandError;
 use crate::server::local::LocalReply;
 
 /// The reply of one of the commands used here: none of them answers with an array.
@@ -63,24 +64,30 @@ fn refused(error: String) -> Response {
     let prefix = error.split(' ').next().unwrap_or_default();
     let status = match prefix {
         // What these name had no effect and may succeed later.
-        "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "READONLY" | "MOVED" | "MASTERDOWN" | "OOM" | "BUSY" => {
+        "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "READONLY" | "MOVED" | "MASTERDOWN" | "OOM" | "BUSY"
+        | "MISCONF" => {
             return unavailable(error);
         }
         "TIMEOUT" => StatusCode::GATEWAY_TIMEOUT,
         "WRONGTYPE" => StatusCode::CONFLICT,
         "NOAUTH" | "WRONGPASS" => StatusCode::UNAUTHORIZED,
         "NOPERM" => StatusCode::FORBIDDEN,
-        _ if error.contains("exceeds maximum allowed size") || error.contains("too large") => {
-            StatusCode::PAYLOAD_TOO_LARGE
-        }
+        _ if is_too_large(&error) => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     };
     (status, error).into_response()
 }
 
+fn is_too_large(error: &str) -> bool {
+    [CommandError::StringTooLong, CommandError::EffectsTooLarge]
+        .iter()
+        .any(|known| known.to_string() == error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::DISK_FULL;
 
     fn parse(reply: &'static str) -> Reply {
         Reply::of(&LocalReply::Reply(Bytes::from_static(reply.as_bytes())))
@@ -106,7 +113,9 @@ mod tests {
             ("TIMEOUT unknown", 504),
             ("OOM command not allowed", 503),
             ("LOADING Redis is loading", 503),
-            ("ERR string exceeds maximum allowed size (proto-max-bulk-len)", 413),
+            (DISK_FULL, 503),
+            (&CommandError::StringTooLong.to_string(), 413),
+            (&CommandError::EffectsTooLarge.to_string(), 413),
             ("ERR invalid expire time in 'set' command", 400),
         ] {
             let response = Reply::Error(error.to_string()).refused();
