@@ -10,7 +10,7 @@ use sisyphusdb::server::Server;
 use super::client::Client;
 
 /// Runs `scenario` on a node of its own.
-fn on_a_node<R>(scenario: impl AsyncFnOnce(&Server) -> R) -> R {
+pub(super) fn on_a_node<R>(scenario: impl AsyncFnOnce(&Server) -> R) -> R {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let directory = tempfile::tempdir().unwrap();

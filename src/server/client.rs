@@ -151,6 +151,11 @@ impl Client {
         (state.sent, state.outbox.len(), state.outbox.pieces())
     }
 
+    /// Sets how much may be unsent from now on.
+    pub(super) fn set_limit(&self, limit: OutputLimit) {
+        self.lock().limit = limit;
+    }
+
     /// Whether more than the soft limit has been unsent for too long, by the clock `now_ms`.
     pub(super) fn check_soft_limit(&self, now_ms: u64) {
         let mut state = self.lock();

@@ -7,6 +7,7 @@ use tokio::{
     io::AsyncReadExt,
     net::{TcpStream, tcp::OwnedReadHalf},
     sync::oneshot,
+    time::Instant,
 };
 
 use super::{client::Client, node};
@@ -224,6 +225,7 @@ impl Connection {
                 if info.is_killed() {
                     return Err(Close::AtOnce);
                 }
+                self.follow_config();
             }
             () = self.client.writable(), if unsent => {}
             () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(may_read)?,
@@ -269,16 +271,11 @@ impl Connection {
     /// Waits for more of the client, with nothing in the executor. It is read from even while it does not take its
     /// replies: many clients send the whole of a pipeline before they read.
     async fn read(&mut self) -> Result<(), Close> {
-        let (limit, timeout) = {
-            let settings = self.services.config.settings();
-            (settings.client_query_buffer_limit, settings.timeout)
-        };
-        if self.buffer.len() > limit {
+        if self.buffer.len() > self.services.config.settings().client_query_buffer_limit {
             self.services.stats.count(Counter::QueryBufferDisconnections, 1);
             return Err(Close::AtOnce);
         }
-        let idle = idle(timeout);
-        tokio::pin!(idle);
+        let since = Instant::now();
         loop {
             let progress = self.client.progress(false);
             if progress.broken {
@@ -286,6 +283,7 @@ impl Connection {
             }
             self.codec.reserve(&mut self.buffer);
             let unsent = progress.unsent > 0;
+            let timeout = self.services.config.settings().timeout;
             let info = self.conversation.session.info();
             tokio::select! {
                 biased;
@@ -294,10 +292,11 @@ impl Connection {
                     if info.is_killed() {
                         return Err(Close::AtOnce);
                     }
+                    self.follow_config();
                 }
                 () = self.client.writable(), if unsent => {}
                 () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(true)?,
-                () = &mut idle => return Err(Close::AtOnce),
+                () = idle(since, timeout) => return Err(Close::AtOnce),
             }
         }
     }
@@ -378,6 +377,11 @@ impl Connection {
         self.codec.set_limits(self.conversation.session.limits());
     }
 
+    /// The limit of what is unsent follows CONFIG SET, which wakes all clients; so does the time that one may be idle.
+    fn follow_config(&self) {
+        self.client.set_limit(self.services.config.settings().client_output_buffer_limit.normal);
+    }
+
     /// Tells the list of clients how things are.
     fn publish(&mut self) {
         let (sent, unsent, pieces) = self.client.sent_and_unsent();
@@ -397,10 +401,10 @@ impl Connection {
     }
 }
 
-/// Ends when a client has been idle for too long; never without a limit.
-async fn idle(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep(timeout).await,
+/// Ends when a client that has said nothing since then has been idle for too long; never without a limit.
+async fn idle(since: Instant, timeout: Option<Duration>) {
+    match timeout.and_then(|timeout| since.checked_add(timeout)) {
+        Some(end) => tokio::time::sleep_until(end).await,
         None => std::future::pending().await,
     }
 }

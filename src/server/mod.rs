@@ -128,12 +128,14 @@ impl Server {
         Ok(())
     }
 
-    /// What CONFIG SET changes reaches the executor before its reply the client, so that the next command sees it.
+    /// What CONFIG SET changes reaches the executor before its reply the client, so that the next command sees it; and
+    /// the connections, of which each may be waiting for its client.
     fn follow_directives(&self) {
         let services = Arc::downgrade(&self.services);
         self.services.config.on_change(move |_| {
             if let Some(services) = services.upgrade() {
                 services.shard.submit_from_thread(Input::Tune(open::tuning(&services.config)));
+                services.clients.all().iter().for_each(|client| client.wake());
             }
         });
     }
