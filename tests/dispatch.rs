@@ -2,9 +2,12 @@
 //! bug is on for all of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sisyphusdb::bugs::{self, Bug};
 use sisyphusdb::config::Config;
+use sisyphusdb::dispatch::InFlight;
+use sisyphusdb::executor::Input;
 use sisyphusdb::server::Server;
 
 use super::client::Client;
@@ -56,8 +59,11 @@ fn a_permit_serves_no_request_that_arrives_after_it() {
     assert!(!bugs::with(Bug::PermitKept, an_acknowledged_write_is_read), "the planted bug is not found");
 }
 
+/// Commands of one client, in order.
+type Commands = &'static [&'static [&'static str]];
+
 /// Whether EXEC runs after `commands` of another client, when `key` of database 0 was watched before them.
-async fn exec_runs_after(server: &Server, before: &[&[&str]], commands: &[&[&str]]) -> bool {
+async fn exec_runs_after(server: &Server, before: Commands, commands: Commands) -> bool {
     let (mut watcher, mut other) = (Client::connect(server).await, Client::connect(server).await);
     other.ok(&["FLUSHALL"]).await;
     // Databases that are empty would not change at all.
@@ -87,7 +93,7 @@ fn what_befalls_a_database_spoils_a_watch_only_if_its_key_was_or_is_there() {
     const IN_1: &[&str] = &["SELECT", "1"];
     const FLUSH: &[&str] = &["FLUSHDB"];
     const SWAP: &[&str] = &["SWAPDB", "0", "1"];
-    let cases: &[(&[&[&str]], &[&[&str]], bool)] = &[
+    let cases: &[(Commands, Commands, bool)] = &[
         (&[SET], &[FLUSH], false),
         (&[], &[FLUSH], true),
         (&[SET], &[IN_1, FLUSH], true),
@@ -127,4 +133,77 @@ fn a_watch_ends_with_reset() {
         watcher.ok(&["MULTI"]).await;
         assert_eq!(watcher.ask(&["EXEC"]).await, "*0\r\n");
     });
+}
+
+#[test]
+fn messages_of_all_connections_keep_a_bound_of_memory_together() {
+    const CLIENTS: usize = 30;
+    let value = "v".repeat(1_000_000);
+    on_a_node(async |server| {
+        let services = server.services();
+        let (shard, in_flight) = (&services.shard, &services.in_flight);
+        let executor = loop {
+            match shard.core().executor.take_idle() {
+                Some(executor) => break executor,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        let mut clients = tokio::task::JoinSet::new();
+        for id in 0..CLIENTS {
+            let (mut client, value) = (Client::connect(server).await, value.clone());
+            clients.spawn(async move { client.ok(&["SET", &format!("key:{id}"), &value]).await });
+        }
+        // As many as fit are in the executor, which does nothing; all others wait, and their clients with them.
+        let fit = in_flight.bytes_max() / value.len();
+        assert!((2..CLIENTS / 2).contains(&fit), "{fit}");
+        let settled = async {
+            while in_flight.waiting() < CLIENTS - fit {
+                assert!(in_flight.used() <= in_flight.bytes_max(), "{}", in_flight.used());
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), settled).await.expect("the others wait");
+        assert_eq!(in_flight.used() / value.len(), fit);
+        assert!(in_flight.used() <= in_flight.bytes_max());
+        shard.core().executor.put_back(executor);
+        shard.submit(Input::Resume);
+        while let Some(answered) = clients.join_next().await {
+            answered.unwrap();
+            assert!(in_flight.used() <= in_flight.bytes_max());
+        }
+        let mut client = Client::connect(server).await;
+        assert_eq!(client.ask(&["DBSIZE"]).await, format!(":{CLIENTS}\r\n"));
+        assert_eq!((in_flight.used(), in_flight.waiting()), (0, 0));
+    });
+}
+
+#[tokio::test]
+async fn memory_goes_to_messages_in_their_order() {
+    let in_flight = Arc::new(InFlight::new(100));
+    assert!(in_flight.try_take(60));
+    assert!(!in_flight.try_take(50), "that is more than is free");
+    let large = tokio::spawn({
+        let in_flight = Arc::clone(&in_flight);
+        async move { in_flight.take(1_000).await }
+    });
+    while in_flight.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!in_flight.try_take(1), "who comes later does not overtake");
+    in_flight.give_back(60);
+    large.await.unwrap();
+    assert_eq!(in_flight.used(), 1_000, "more than everything is let in alone");
+    assert!(!in_flight.try_take(1));
+    let given_up = tokio::spawn({
+        let in_flight = Arc::clone(&in_flight);
+        async move { in_flight.take(1).await }
+    });
+    while in_flight.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
+    assert_eq!(in_flight.waiting(), 0, "who gave up waits no more");
+    in_flight.give_back(1_000);
+    assert!(in_flight.try_take(100));
 }

@@ -6,14 +6,18 @@
 //! node, or must wait for the disk, ends the batch and runs when the message is answered.
 
 mod gates;
+mod in_flight;
 mod services;
 mod tally;
 mod transaction;
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
-pub use self::services::{Node, Saves, Services};
 use self::{gates::GATES, tally::Tally};
+pub use self::{
+    in_flight::InFlight,
+    services::{Node, Saves, Services},
+};
 use crate::{
     bugs::{self, Bug},
     command::{self, Command, Handler, ReadHandler},
@@ -54,6 +58,11 @@ impl Conversation {
 pub struct ColdRead(Call);
 
 impl ColdRead {
+    /// What it takes in memory, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.0.args.memory_bytes()
+    }
+
     /// The same command for the executor.
     pub fn into_item(self) -> Item {
         Item::Call(self.0)
@@ -78,6 +87,8 @@ pub struct Batch<'a> {
     pub items: VecDeque<Item>,
     /// What ends the batch.
     pub tail: Option<Tail>,
+    /// Bytes of the transactions among [`Batch::items`], which arrived earlier than their EXEC.
+    pub transaction_bytes: usize,
     tally: Tally,
     /// The longest reply of one read.
     reply_bytes_max: usize,
@@ -93,6 +104,7 @@ impl<'a> Batch<'a> {
             replies: Outbox::new(),
             items: VecDeque::new(),
             tail: None,
+            transaction_bytes: 0,
             tally: Tally::start(services),
             reply_bytes_max: services.config.settings().reply_bytes_max,
         }

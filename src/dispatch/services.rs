@@ -11,6 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::InFlight;
 use crate::{
     command::{Latency, Slow, Slowlog, find, flag},
     config::Config,
@@ -24,6 +25,8 @@ use crate::{
 pub struct Services {
     /// The shard that owns all slots.
     pub shard: Arc<Shard>,
+    /// The memory of the messages in the executor.
+    pub in_flight: Arc<InFlight>,
     /// The directives.
     pub config: Arc<Config>,
     /// The clients that are connected.
@@ -163,8 +166,10 @@ impl Services {
         node: Node,
     ) -> Self {
         let unix_seconds = shard.now().wall_ms / 1000;
+        let in_flight_bytes = usize::try_from(config.in_flight_bytes()).unwrap_or(usize::MAX);
         Self {
             shard,
+            in_flight: Arc::new(InFlight::new(in_flight_bytes)),
             config,
             clients: Clients::new(),
             stats,

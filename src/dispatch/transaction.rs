@@ -106,6 +106,7 @@ impl Batch<'_> {
             });
             return;
         }
+        self.transaction_bytes += queue.memory_bytes();
         let steps = self.steps(queue);
         let session = &mut self.conversation.session;
         let (protocol, silent) = (session.protocol, !session.keeps_reply());

@@ -9,7 +9,7 @@ use tokio::{io::Interest, net::tcp::OwnedWriteHalf};
 
 use crate::{
     config::OutputLimit,
-    dispatch::Services,
+    dispatch::{InFlight, Services},
     executor::{Answer, Deferred, Input, Outcome, Recipient},
     metrics::{Counter, Stats},
     resp::{Args, Outbox},
@@ -25,6 +25,7 @@ pub(super) struct Client {
     socket: OwnedWriteHalf,
     services: Weak<Services>,
     stats: Arc<Stats>,
+    in_flight: Arc<InFlight>,
     state: Mutex<State>,
 }
 
@@ -34,6 +35,8 @@ struct State {
     outbox: Outbox,
     /// Whether a message of this connection is in the executor.
     busy: bool,
+    /// What the message in the executor took of [`InFlight`].
+    message_bytes: usize,
     /// Whether the task sleeps until the message is answered.
     awaited: bool,
     /// What the task has to add to the reply of an EXEC.
@@ -77,19 +80,32 @@ impl Client {
         limit: OutputLimit,
     ) -> Self {
         let state = State { limit, ..State::default() };
-        let stats = Arc::clone(&services.stats);
-        Self { info, socket, services: Arc::downgrade(services), stats, state: Mutex::new(state) }
+        Self {
+            info,
+            socket,
+            services: Arc::downgrade(services),
+            stats: Arc::clone(&services.stats),
+            in_flight: Arc::clone(&services.in_flight),
+            state: Mutex::new(state),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a panic ends the process")
     }
 
-    /// Marks that a message is being sent to the executor.
-    pub(super) fn begin_message(&self) {
+    /// Marks that a message is being sent to the executor, which has taken `bytes` of [`InFlight`].
+    pub(super) fn begin_message(&self, bytes: usize) {
         let mut state = self.lock();
         assert!(!state.busy, "one message of a connection is in the executor at a time");
         state.busy = true;
+        state.message_bytes = bytes;
+    }
+
+    /// Marks that the message has left the executor.
+    fn end_message(&self, state: &mut State) {
+        state.busy = false;
+        self.in_flight.give_back(std::mem::take(&mut state.message_bytes));
     }
 
     /// Appends replies and writes what the socket takes.
@@ -209,6 +225,14 @@ impl Client {
     }
 }
 
+impl Drop for Client {
+    /// The executor names a client as long as it has something of it: a message that it has given up takes nothing.
+    fn drop(&mut self) {
+        let bytes = self.state.get_mut().map_or(0, |state| state.message_bytes);
+        self.in_flight.give_back(bytes);
+    }
+}
+
 impl Recipient for Client {
     fn deliver(&self, answer: Answer) {
         let mut state = self.lock();
@@ -218,7 +242,7 @@ impl Recipient for Client {
             state.deferred = answer.deferred;
         }
         if answer.done {
-            state.busy = false;
+            self.end_message(&mut state);
         }
         let unsent = !state.outbox.is_empty() || state.broken;
         if (answer.done && state.awaited) || unsent {
@@ -229,7 +253,7 @@ impl Recipient for Client {
 
     fn lose(&self, outcome: Outcome) {
         let mut state = self.lock();
-        state.busy = false;
+        self.end_message(&mut state);
         state.lost = Some(outcome);
         self.info.wake();
     }

@@ -22,6 +22,9 @@ use crate::{
 /// Bytes of replies that a client has not taken, above which nothing more is done for it.
 const UNSENT_MAX: usize = 1024 * 1024;
 
+/// Bytes that a client may send ahead of its answers while others wait for memory.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+
 /// How often a client is looked at that does not take its replies.
 const UNSENT_CHECK: Duration = Duration::from_secs(1);
 
@@ -106,6 +109,7 @@ impl Connection {
     async fn run_batch(&mut self) -> Result<(), Close> {
         loop {
             let received = self.received;
+            let mut message_bytes = self.buffer.len() + self.held_over.as_ref().map_or(0, Args::memory_bytes);
             let mut batch = Batch::new(&self.services, &mut self.conversation);
             let mut more = true;
             let mut refused: Option<ProtocolError> = None;
@@ -138,12 +142,13 @@ impl Connection {
                     }
                 }
             }
+            message_bytes = message_bytes - self.buffer.len() + batch.transaction_bytes;
             let (replies, items, tail) = batch.finish();
             if !replies.is_empty() {
                 self.client.send(replies);
             }
             if !items.is_empty() {
-                self.ask_executor(items).await?;
+                self.ask_executor(items, message_bytes).await?;
             }
             if let Some(tail) = tail {
                 self.run_tail(tail).await?;
@@ -172,8 +177,11 @@ impl Connection {
     }
 
     /// Sends a message and waits until it is answered; EXEC replies that need this connection are completed.
-    async fn ask_executor(&mut self, items: VecDeque<Item>) -> Result<(), Close> {
-        self.client.begin_message();
+    async fn ask_executor(&mut self, items: VecDeque<Item>, bytes: usize) -> Result<(), Close> {
+        if !self.services.in_flight.try_take(bytes) {
+            self.wait_for_memory(bytes).await?;
+        }
+        self.client.begin_message(bytes);
         let recipient: Arc<dyn Recipient> = Arc::<Client>::clone(&self.client);
         self.services.shard.submit(Input::Message(Message::new(recipient, items)));
         loop {
@@ -196,6 +204,30 @@ impl Connection {
         }
     }
 
+    /// Waits until there is memory for a message, and reads nothing meanwhile.
+    async fn wait_for_memory(&mut self, bytes: usize) -> Result<(), Close> {
+        let in_flight = Arc::clone(&self.services.in_flight);
+        let taken = in_flight.take(bytes);
+        tokio::pin!(taken);
+        loop {
+            let progress = self.client.progress(false);
+            if progress.broken {
+                return Err(Close::AtOnce);
+            }
+            let info = self.conversation.session.info();
+            tokio::select! {
+                biased;
+                () = &mut taken => return Ok(()),
+                () = info.woken() => {
+                    if info.is_killed() {
+                        return Err(Close::AtOnce);
+                    }
+                }
+                () = self.client.writable(), if progress.unsent > 0 => {}
+            }
+        }
+    }
+
     /// Waits until the client has taken enough of its replies to be given more.
     async fn wait_until_sent(&mut self) -> Result<(), Close> {
         loop {
@@ -214,7 +246,9 @@ impl Connection {
     /// Waits for news while a message is in the executor, and goes on reading.
     async fn wait(&mut self, unsent: bool) -> Result<(), Close> {
         let limit = self.services.config.settings().client_query_buffer_limit;
-        let may_read = !self.ended && self.buffer.len() < limit;
+        // While others wait for memory, nobody reads ahead.
+        let is_short = self.services.in_flight.waiting() > 0;
+        let may_read = !self.ended && self.buffer.len() < if is_short { READ_AHEAD_BYTES } else { limit };
         if may_read {
             self.codec.reserve(&mut self.buffer);
         }
@@ -235,18 +269,19 @@ impl Connection {
     }
 
     /// A client that takes too long to read its replies is closed; so is one that waits until all it sends is taken
-    /// before it reads a reply, and has sent more than it may.
+    /// before it reads a reply, and has sent more than it may, or others wait for memory that it may have.
     fn check_unsent(&mut self, may_read: bool) -> Result<(), Close> {
         self.client.check_soft_limit(self.services.shard.now().boot_us / 1000);
         let (sent, _, _) = self.client.sent_and_unsent();
-        let is_stuck = !may_read && !self.ended && sent == self.stuck.1;
+        let keeps_memory = self.services.in_flight.waiting() > 0;
+        let is_stuck = ((!may_read && !self.ended) || keeps_memory) && sent == self.stuck.1;
         self.stuck = (if is_stuck { self.stuck.0 + 1 } else { 0 }, sent);
         if self.stuck.0 > STUCK_CHECKS_MAX {
             self.services.stats.count(Counter::QueryBufferDisconnections, 1);
             tracing::warn!(
                 client = self.conversation.session.info().id,
                 bytes = self.buffer.len(),
-                "closing a client that sends more than client-query-buffer-limit and reads no replies"
+                "closing a client that reads no replies and has sent more than it may, or keeps memory from others"
             );
             return Err(Close::AtOnce);
         }
@@ -330,8 +365,7 @@ impl Connection {
             let done = answered.await.map_err(|_| Close::AtOnce)?;
             self.client.send(done.replies);
             if done.needs_executor {
-                let items = done.rest.into_iter().map(ColdRead::into_item).collect();
-                return self.ask_executor(items).await;
+                return self.send_on(done.rest).await;
             }
             reads = done.rest;
             self.wait_until_sent().await?;
@@ -339,10 +373,16 @@ impl Connection {
                 return Ok(());
             }
             let Some(permit) = self.services.shard.read_permit() else {
-                return self.ask_executor(reads.into_iter().map(ColdRead::into_item).collect()).await;
+                return self.send_on(reads).await;
             };
             published = self.services.shard.published(&permit);
         }
+    }
+
+    /// Sends reads that cannot run here to the executor.
+    async fn send_on(&mut self, reads: VecDeque<ColdRead>) -> Result<(), Close> {
+        let bytes = reads.iter().map(ColdRead::memory_bytes).sum();
+        self.ask_executor(reads.into_iter().map(ColdRead::into_item).collect(), bytes).await
     }
 
     /// Runs the commands of a transaction that concern the session or the node, and sends their replies in their places.

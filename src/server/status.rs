@@ -35,7 +35,7 @@ pub(super) fn status(services: &Services) -> NodeStatus {
             memtable_bytes: gauges.debt.memtable_bytes.max(published.view.memtable_bytes()),
             cache_bytes: cache.bytes,
             overlay_bytes: gauges.overlay_bytes as u64,
-            in_flight_bytes: gauges.in_flight_bytes as u64,
+            in_flight_bytes: (gauges.in_flight_bytes + services.in_flight.used()) as u64,
         },
         databases: databases(services),
         raft: RaftStatus {
