@@ -25,5 +25,7 @@ pub mod resp;
 
 pub mod bugs;
 pub mod config;
+pub mod glob;
 pub mod metrics;
+pub mod number;
 pub mod sync;

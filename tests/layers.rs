@@ -30,7 +30,10 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "dispatch",
-        uses: &["driver", "executor", "command", "session", "keyspace", "lsm", "resp", "metrics", "config"],
+        uses: &[
+            "driver", "executor", "command", "session", "keyspace", "lsm", "resp", "metrics", "config",
+            "number",
+        ],
     },
     Module {
         name: "driver",
@@ -58,9 +61,9 @@ const MODULES: &[Module] = &[
             "raft::Role",
         ],
     },
-    Module { name: "command", uses: &["session", "keyspace", "resp", "metrics", "config"] },
+    Module { name: "command", uses: &["session", "keyspace", "resp", "metrics", "config", "number", "glob"] },
     Module { name: "session", uses: &["resp", "config"] },
-    Module { name: "keyspace", uses: &["lsm"] },
+    Module { name: "keyspace", uses: &["lsm", "number"] },
     Module {
         name: "raft",
         uses: &[
@@ -76,9 +79,11 @@ const MODULES: &[Module] = &[
     Module { name: "lsm", uses: &["disk", "log::Position", "log::Index", "log::Term"] },
     Module { name: "log", uses: &["disk"] },
     Module { name: "disk", uses: &[] },
-    Module { name: "resp", uses: &[] },
+    Module { name: "resp", uses: &["number"] },
     Module { name: "metrics", uses: &[] },
-    Module { name: "config", uses: &[] },
+    Module { name: "config", uses: &["glob"] },
+    Module { name: "number", uses: &[] },
+    Module { name: "glob", uses: &[] },
     Module { name: "bugs", uses: &[] },
     Module { name: "sync", uses: &[] },
 ];

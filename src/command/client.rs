@@ -3,7 +3,8 @@
 use super::node::{Ask, NodeContext};
 use super::spec::{Command, Compare};
 use crate::keyspace::{CommandError, Failure, Result};
-use crate::resp::{ArgReader, Args, ReplyWriter, parse_integer};
+use crate::number::parse_integer;
+use crate::resp::{ArgReader, Args, ReplyWriter};
 use crate::session::{ClientFilter, ClientKind, ReplyMode, Session, Unblocked};
 
 /// The command with its subcommands.

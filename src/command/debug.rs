@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use super::node::{Ask, NodeContext};
 use super::spec::{Command, Compare, Keys, SECOND_KEY, flag};
-use super::{digest, glob, help};
+use super::{digest, help};
 use crate::config::DebugCommand;
+use crate::glob;
 use crate::keyspace::{CommandError, Result, View, WriteTxn, key, string};
-use crate::resp::{Args, Protocol, ReplyWriter, parse_integer};
+use crate::number::parse_integer;
+use crate::resp::{Args, Protocol, ReplyWriter};
 use crate::session::Session;
 
 /// DEBUG and its subcommands.
@@ -140,7 +142,7 @@ fn error(_: &mut Session, args: &Args, out: &mut ReplyWriter<'_>) -> Result<()> 
 }
 
 fn string_match(_: &mut Session, args: &Args, out: &mut ReplyWriter<'_>) -> Result<()> {
-    out.integer(i64::from(glob::matches(&args[2], &args[3], false)));
+    out.integer(i64::from(glob::matches(&args[2], &args[3])));
     Ok(())
 }
 

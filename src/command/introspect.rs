@@ -2,7 +2,8 @@
 
 use super::spec::{Command, Compare, KeySpec, Keys, access, acl, flag};
 use super::syntax::{Argument, Kind, parse};
-use super::{all, find, glob, help};
+use super::{all, find, help};
+use crate::glob;
 use crate::keyspace::{CommandError, Result};
 use crate::resp::{Args, ReplyWriter};
 use crate::session::Session;
@@ -102,7 +103,7 @@ fn filtered(what: &[u8], value: &[u8]) -> Result<Vec<String>> {
     if what.eq_ignore_ascii_case(b"PATTERN") {
         return Ok(shown_rows()
             .map(Command::full_name)
-            .filter(|name| glob::matches(value, name.as_bytes(), true))
+            .filter(|name| glob::matches_in_any_case(value, name.as_bytes()))
             .collect());
     }
     if what.eq_ignore_ascii_case(b"ACLCAT") {

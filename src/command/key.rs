@@ -1,9 +1,9 @@
 //! The commands on keys of any type.
 
 use super::expire::{EXPIRE, EXPIREAT, EXPIRETIME, PEXPIRE, PEXPIREAT, PEXPIRETIME, PTTL, TTL};
-use super::glob;
 use super::scan::{self, Of, Options};
 use super::spec::{Command, Compare, KEY, KEYS, SECOND_KEY, access, acl};
+use crate::glob;
 use crate::keyspace::{CommandError, Result, View, WriteTxn, key, scan as keys};
 use crate::resp::{Args, ReplyWriter};
 
@@ -196,7 +196,7 @@ fn all_keys(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
     let mut count = 0;
     let names = out.deferred_array();
     keys::each_key(view, |name, _| {
-        if glob::matches(&args[1], name, false) {
+        if glob::matches(&args[1], name) {
             out.bulk(name);
             count += 1;
         }

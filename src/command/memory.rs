@@ -4,7 +4,8 @@ use super::help;
 use super::node::{Ask, NodeContext};
 use super::spec::{Command, Compare, SECOND_KEY, access, flag};
 use crate::keyspace::{CommandError, Result, View, key};
-use crate::resp::{Args, ReplyWriter, parse_integer};
+use crate::number::parse_integer;
+use crate::resp::{Args, ReplyWriter};
 
 /// MEMORY and its subcommands.
 pub(super) const COMMAND: Command = Command::container(

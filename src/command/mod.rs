@@ -7,7 +7,6 @@ mod database;
 mod debug;
 mod digest;
 mod expire;
-mod glob;
 mod hash;
 mod introspect;
 mod key;

@@ -1,6 +1,6 @@
 //! What SCAN and its relatives have in common: cursors, options, and the shape of the reply.
 
-use super::glob;
+use crate::glob;
 use crate::keyspace::{CommandError, Result};
 use crate::resp::{ArgReader, Outbox, ReplyWriter};
 
@@ -69,7 +69,7 @@ impl<'a> Options<'a> {
 
     /// Whether `element` is to be shown.
     pub(super) fn matches(&self, element: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, element, false))
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, element))
     }
 }
 

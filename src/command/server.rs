@@ -5,7 +5,8 @@ use super::spec::{Command, Compare, acl, flag};
 use super::{database, debug, help, introspect, latency, memory, settings, slowlog};
 use crate::keyspace::{CommandError, Result};
 use crate::metrics::info::{self, Snapshot};
-use crate::resp::{Args, ReplyWriter, parse_integer};
+use crate::number::parse_integer;
+use crate::resp::{Args, ReplyWriter};
 use crate::session::Session;
 
 /// The version of Redis whose behaviour this is.

@@ -9,7 +9,8 @@ use super::node::{Ask, NodeContext};
 use super::spec::{Command, Compare, flag};
 use super::{find, help, wrong_usage};
 use crate::keyspace::{CommandError, Result};
-use crate::resp::{Args, ReplyWriter, parse_integer};
+use crate::number::parse_integer;
+use crate::resp::{Args, ReplyWriter};
 
 /// Words of a request that an entry keeps; the last of them says how many more there were.
 const WORDS_MAX: usize = 32;

@@ -7,7 +7,8 @@ use super::directive::{Effect, Scope, find, rows};
 use super::machine::Machine;
 use super::typed::Config;
 use super::values::Values;
-use super::{check, document, glob, grammar};
+use super::{check, document, grammar};
+use crate::glob;
 
 /// What the names of environment variables start with; the rest is the directive, in capitals and with `_` for `-`.
 pub(super) const ENVIRONMENT_PREFIX: &str = "SISYPHUSDB_CONF_";
@@ -257,7 +258,7 @@ fn include(place: &str, path: &str, values: &mut Values, depth: usize) -> Result
         .map_err(|error| ConfigError::at(place, format!("{}: {error}", directory.display())))?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| !name.starts_with('.') && glob::matches(pattern, name))
+        .filter(|name| !name.starts_with('.') && glob::matches(pattern.as_bytes(), name.as_bytes()))
         .collect();
     names.sort_unstable();
     names.iter().try_for_each(|name| read_file(&directory.join(name), values, depth))

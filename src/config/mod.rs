@@ -17,7 +17,6 @@
 mod check;
 mod directive;
 mod document;
-mod glob;
 mod grammar;
 mod kind;
 mod load;

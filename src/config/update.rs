@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::directive::{Scope, find, rows};
 use super::typed::Config;
-use super::{Settings, check, glob};
+use super::{Settings, check};
+use crate::glob;
 
 /// Why CONFIG SET changed nothing. Its text is the whole error reply.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -29,7 +30,8 @@ impl Config {
     pub fn get(&self, patterns: &[&str]) -> BTreeMap<&'static str, String> {
         let values = self.values.lock().expect("no holder panics");
         let patterns: Vec<String> = patterns.iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
-        let wanted = |name: &str| patterns.iter().any(|pattern| glob::matches(pattern, name));
+        let wanted =
+            |name: &str| patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), name.as_bytes()));
         rows()
             .enumerate()
             .filter(|(_, row)| row.scope != Scope::File)

@@ -6,7 +6,8 @@ use super::Batch;
 use crate::{
     command::{self, Command, Handler, Transaction as Kind},
     executor::{Call, Item, Step, Transaction, WatchCall},
-    resp::{Args, parse_integer},
+    number::parse_integer,
+    resp::Args,
     session::Queue,
 };
 

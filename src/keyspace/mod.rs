@@ -76,7 +76,6 @@ mod extended;
 pub(crate) mod hash;
 pub(crate) mod key;
 mod moved;
-mod number;
 mod overlay;
 mod record;
 pub mod scan;

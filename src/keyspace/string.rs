@@ -8,12 +8,12 @@ use bytes::{Bytes, BytesMut};
 use super::encoding::{Encoded, Key, Object, read_u32, read_u64};
 use super::error::{CommandError, Result};
 use super::extended::Extended;
-use super::number::{Decimal, parse_integer};
 use super::record::{Header, Kind, Origin, Record, Type};
 use super::source::Source;
 use super::txn::WriteTxn;
 use super::view::View;
 use crate::lsm::Value;
+use crate::number::{Decimal, parse_integer};
 
 /// The longest string that is kept in META.
 pub(super) const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -171,7 +171,7 @@ fn set_made(txn: &mut WriteTxn<'_>, key: &Key, old: Option<&Header>, value: &[u8
 pub(crate) fn increment(txn: &mut WriteTxn<'_>, name: &[u8], by: i64) -> Result<i64> {
     let key = txn.key(name);
     let Some(record) = txn.record(&key)? else {
-        set_new(txn, &key, Decimal::new(by).as_bytes())?;
+        set_new(txn, &key, Decimal::signed(by).as_bytes())?;
         return Ok(by);
     };
     let old = record.header;
@@ -183,7 +183,7 @@ pub(crate) fn increment(txn: &mut WriteTxn<'_>, name: &[u8], by: i64) -> Result<
     let value = value.ok_or(CommandError::NotInteger)?;
     let sum = value.checked_add(by).ok_or(CommandError::Overflow)?;
     let header = Header::new(Kind::String).expiring(old.expire_ms);
-    set_made(txn, &key, Some(&old), Decimal::new(sum).as_bytes(), header)?;
+    set_made(txn, &key, Some(&old), Decimal::signed(sum).as_bytes(), header)?;
     Ok(sum)
 }
 

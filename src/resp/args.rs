@@ -5,6 +5,8 @@ use std::ops::Index;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::number::parse_integer;
+
 /// The arguments of one request; the first is the command's name. Never empty.
 ///
 /// They lie in the connection's read buffer and share its allocation: an `Args`, and every [`Bytes`] taken from one, pins
@@ -252,28 +254,6 @@ impl<'a> ArgReader<'a> {
     pub fn finish(&self) -> Result<(), ArgError> {
         if self.remaining() == 0 { Ok(()) } else { Err(ArgError::Syntax) }
     }
-}
-
-/// An integer as Redis writes it and takes it: no blank, no plus, no leading zero, no minus zero.
-pub fn parse_integer(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    let mut magnitude = 0_u64;
-    for &digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        // 19 digits stay below 10^19, which 64 bits hold.
-        magnitude = magnitude * 10 + u64::from(digit - b'0');
-    }
-    if negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 /// A decimal floating-point number as C's `strtod` takes it: `1`, `-.5`, `3e8`, `inf`, `+Infinity`. Blanks around it, NaN,

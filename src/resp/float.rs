@@ -46,7 +46,7 @@ pub fn format_double(value: f64) -> DoubleText {
     }
     if value.fract() == 0.0 && value.abs() <= INTEGER_MAX && (value != 0.0 || value.is_sign_positive()) {
         #[expect(clippy::cast_possible_truncation, reason = "an integer within the range")]
-        out.push(super::number::Decimal::signed(value as i64).as_bytes());
+        out.push(crate::number::Decimal::signed(value as i64).as_bytes());
         return out;
     }
     if value.is_sign_negative() {
@@ -110,7 +110,7 @@ fn push_digits(out: &mut DoubleText, digits: &[u8], exponent: i32) {
             out.push(&digits[1..]);
         }
         out.push(if exponent < 0 { b"e-" } else { b"e+" });
-        out.push(super::number::Decimal::unsigned(size as u64).as_bytes());
+        out.push(crate::number::Decimal::unsigned(size as u64).as_bytes());
     }
 }
 

@@ -11,12 +11,11 @@ mod args;
 mod codec;
 mod float;
 mod inline;
-mod number;
 mod outbox;
 mod reply;
 mod scanner;
 
-pub use args::{ArgError, ArgReader, Args, parse_float, parse_integer};
+pub use args::{ArgError, ArgReader, Args, parse_float};
 pub use codec::{RequestCodec, RequestError};
 pub use float::format_double;
 pub use outbox::{Outbox, SHARED_BYTES_MIN};

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::float::format_double;
-use super::number::Decimal;
 use super::outbox::{Outbox, SHARED_BYTES_MIN};
+use crate::number::Decimal;
 
 /// The protocol of a connection; `HELLO` changes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

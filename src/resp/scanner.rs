@@ -267,7 +267,7 @@ impl Scanner {
                 if buf[cr + 1] != b'\n' {
                     return Err(ProtocolError::InvalidLineEnd);
                 }
-                Ok(Some((super::parse_integer(text), cr + 2)))
+                Ok(Some((crate::number::parse_integer(text), cr + 2)))
             }
             None if buf.len() - self.at > LINE_BYTES_MAX => Err(too_long),
             None => {

@@ -3,12 +3,12 @@
 use super::super::encoding::{Key, Object};
 use super::super::error::{CommandError, Result};
 use super::super::extended::Extended;
-use super::super::number::{Decimal, parse_integer};
 use super::super::record::{Header, Kind, Type};
 use super::super::txn::WriteTxn;
 use super::inline::{self, Fields};
 use super::{INLINE_BYTES_MAX, Size, field_key};
 use crate::lsm::Value;
+use crate::number::{Decimal, parse_integer};
 
 /// A hash that is being changed. What is changed counts when [`Editor::commit`] has written META.
 pub(crate) struct Editor<'t, 'a> {
@@ -96,7 +96,7 @@ impl<'t, 'a> Editor<'t, 'a> {
     pub(crate) fn increment(&mut self, field: &[u8], by: i64) -> Result<i64> {
         let value = self.get(field)?.map_or(Some(0), parse_integer).ok_or(CommandError::HashNotInteger)?;
         let sum = value.checked_add(by).ok_or(CommandError::Overflow)?;
-        self.set(field, Decimal::new(sum).as_bytes())?;
+        self.set(field, Decimal::signed(sum).as_bytes())?;
         Ok(sum)
     }
 
