@@ -2,7 +2,7 @@
 
 use super::spec::{Command, flag};
 use crate::keyspace::{CommandError, Failure};
-use crate::resp::{ArgError, Args, ReplyTooLong};
+use crate::resp::{ArgError, ArgReader, Args, ReplyTooLong};
 
 /// Bytes of a name or an argument that an error shows.
 const SHOWN_BYTES_MAX: usize = 128;
@@ -30,20 +30,32 @@ impl From<ReplyTooLong> for Failure {
     }
 }
 
+/// A number as Redis has it where it reads a C `int`: that of a database.
+pub(super) fn int(reader: &mut ArgReader<'_>) -> Result<i64, Failure> {
+    let number = reader.integer()?;
+    if i32::try_from(number).is_err() {
+        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+        return Err(CommandError::other(text).into());
+    }
+    Ok(number)
+}
+
 /// The error for a name that the table does not have.
 pub(super) fn unknown_command(args: &Args) -> CommandError {
-    let mut shown = String::new();
+    let mut shown = Vec::new();
     for arg in args.iter().skip(1) {
         if shown.len() >= SHOWN_BYTES_MAX {
             break;
         }
         let left = SHOWN_BYTES_MAX - shown.len();
-        shown.push('\'');
-        shown.push_str(&text(arg, left));
-        shown.push_str("' ");
+        shown.push(b'\'');
+        shown.extend(arg.iter().take_while(|&&byte| byte != 0).take(left));
+        shown.extend(b"' ");
     }
-    let name = text(&args[0], SHOWN_BYTES_MAX);
-    CommandError::other(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
+    CommandError::showing(
+        "ERR unknown command '{}', with args beginning with: {}",
+        &[start_of(&args[0]), &shown],
+    )
 }
 
 /// The error for a subcommand that `container` does not have.
@@ -51,16 +63,16 @@ pub(super) fn unknown_subcommand(container: &Command, name: &[u8]) -> CommandErr
     if container.has(flag::DEBUG) {
         return wrong_usage("DEBUG", name);
     }
-    let name = text(name, SHOWN_BYTES_MAX);
-    CommandError::other(format!("ERR unknown subcommand '{name}'. Try {} HELP.", container.name))
+    let container = container.name.as_bytes();
+    CommandError::showing("ERR unknown subcommand '{}'. Try {} HELP.", &[start_of(name), container])
 }
 
 /// The error of a subcommand that found too many words for itself.
 pub(super) fn wrong_usage(container: &str, name: &[u8]) -> CommandError {
-    let name = text(name, SHOWN_BYTES_MAX);
-    CommandError::other(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."
-    ))
+    CommandError::showing(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        &[start_of(name), container.as_bytes()],
+    )
 }
 
 /// The error for too few or too many words.
@@ -68,7 +80,7 @@ pub(super) fn wrong_arity(command: &Command) -> CommandError {
     CommandError::other(format!("ERR wrong number of arguments for '{}' command", command.full_name()))
 }
 
-/// At most `bytes` of `word`, as an error may show it.
-fn text(word: &[u8], bytes: usize) -> String {
-    String::from_utf8_lossy(&word[..word.len().min(bytes)]).into_owned()
+/// As much of `word` as an error shows of it.
+fn start_of(word: &[u8]) -> &[u8] {
+    &word[..word.len().min(SHOWN_BYTES_MAX)]
 }

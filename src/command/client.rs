@@ -169,7 +169,7 @@ fn set_info(session: &mut Session, args: &Args, out: &mut ReplyWriter<'_>) -> Re
     let set = match option.to_ascii_lowercase().as_str() {
         "lib-name" => crate::session::ClientInfo::set_lib_name,
         "lib-ver" => crate::session::ClientInfo::set_lib_ver,
-        _ => return Err(error(format!("ERR Unrecognized option '{option}'"))),
+        _ => return Err(CommandError::showing("ERR Unrecognized option '{}'", &[&args[2]]).into()),
     };
     let value = printable(&args[3]).ok_or_else(|| {
         error(format!("ERR {option} cannot contain spaces, newlines or special characters."))
@@ -278,9 +278,8 @@ fn filter(mut reader: ArgReader<'_>, session: &Session, skip_me: bool) -> Result
             filter.age_seconds_min = Some(positive(age, "maxage")?);
         } else if reader.token("TYPE") {
             let word = reader.bytes()?;
-            let kind = ClientKind::parse(word).ok_or_else(|| {
-                error(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word)))
-            })?;
+            let kind = ClientKind::parse(word)
+                .ok_or_else(|| CommandError::showing("ERR Unknown client type '{}'", &[word]))?;
             filter.kind = Some(kind);
         } else if reader.token("ADDR") {
             filter.remote = Some(reader.bytes()?.to_vec());
@@ -289,7 +288,7 @@ fn filter(mut reader: ArgReader<'_>, session: &Session, skip_me: bool) -> Result
         } else if reader.token("USER") {
             let user = reader.bytes()?;
             if user != session.user().as_bytes() {
-                return Err(error(format!("ERR No such user '{}'", String::from_utf8_lossy(user))));
+                return Err(CommandError::showing("ERR No such user '{}'", &[user]).into());
             }
             filter.user = Some(user.to_vec());
         } else if reader.token("SKIPME") {

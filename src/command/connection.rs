@@ -1,5 +1,6 @@
 //! The commands of a client about its own connection; those of CLIENT are in `client.rs`.
 
+use super::arguments::int;
 use super::spec::{Command, Compare, flag};
 use super::{client, wrong_arity};
 use crate::keyspace::{CommandError, Result};
@@ -107,13 +108,19 @@ impl<'a> Hello<'a> {
             } else if reader.remaining() > 1 && reader.token("SETNAME") {
                 hello.name = Some(client::checked_name(reader.bytes()?)?);
             } else {
-                let option = String::from_utf8_lossy(option);
-                let text = format!("ERR Syntax error in HELLO option '{option}'");
-                return Err(CommandError::other(text).into());
+                let text = "ERR Syntax error in HELLO option '{}'";
+                return Err(CommandError::showing(text, &[option]).into());
             }
         }
         Ok(hello)
     }
+}
+
+/// The protocol that a queued HELLO chooses for the commands behind it. One that authenticates too is not looked into:
+/// whether it succeeds is known when it runs.
+pub fn protocol_chosen(args: &Args) -> Option<Protocol> {
+    let hello = Hello::parse(args).ok()?;
+    hello.protocol.filter(|_| hello.user_and_password.is_none())
 }
 
 fn hello(session: &mut Session, args: &Args, out: &mut ReplyWriter<'_>) -> Result<()> {
@@ -180,11 +187,7 @@ fn reset(session: &mut Session, _: &Args, out: &mut ReplyWriter<'_>) -> Result<(
 }
 
 fn select(session: &mut Session, args: &Args, out: &mut ReplyWriter<'_>) -> Result<()> {
-    let index = args.reader(1).integer()?;
-    if i32::try_from(index).is_err() {
-        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
-        return Err(CommandError::other(text).into());
-    }
+    let index = int(&mut args.reader(1))?;
     session.db = u32::try_from(index)
         .ok()
         .filter(|&db| db < session.config().databases)

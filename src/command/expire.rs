@@ -1,6 +1,6 @@
 //! Times to live in requests: the options of SET and GETEX, and EXPIRE with its relatives.
 
-use super::spec::{Command, KEY, access};
+use super::spec::{Command, Compare, KEY, access};
 use crate::keyspace::key::{self, Condition, Due};
 use crate::keyspace::{CommandError, Result, View, WriteTxn};
 use crate::resp::{ArgReader, Args, ReplyWriter};
@@ -94,8 +94,7 @@ fn parse_condition(args: &Args) -> Result<Condition> {
         } else if args.token("LT") {
             condition.if_earlier = true;
         } else {
-            let option = String::from_utf8_lossy(option);
-            return Err(CommandError::other(format!("ERR Unsupported option {option}")).into());
+            return Err(CommandError::showing("ERR Unsupported option {}", &[option]).into());
         }
     }
     if condition.if_none && (condition.if_some || condition.if_later || condition.if_earlier) {
@@ -147,25 +146,27 @@ fn pexpire_at(txn: &mut WriteTxn<'_>, args: &Args, out: &mut ReplyWriter<'_>) ->
 pub(super) const EXPIRETIME: Command = Command::read("EXPIRETIME", "key", expire_time)
     .keys(KEY)
     .fast()
+    .compare(Compare::Tolerance(2))
     .doc("7.0.0", "Returns when a key expires, in seconds since 1970.");
 /// PEXPIRETIME.
 pub(super) const PEXPIRETIME: Command = Command::read("PEXPIRETIME", "key", pexpire_time)
     .keys(KEY)
     .fast()
+    .compare(Compare::Tolerance(2_000))
     .doc("7.0.0", "Returns when a key expires, in milliseconds since 1970.");
 /// PTTL.
 pub(super) const PTTL: Command = Command::read("PTTL", "key", pttl)
     .keys(KEY)
     .fast()
     .tips(&["nondeterministic_output"])
-    .compare(super::spec::Compare::Tolerance(2_000))
+    .compare(Compare::Tolerance(2_000))
     .doc("2.6.0", "Returns the time to live of a key in milliseconds.");
 /// TTL.
 pub(super) const TTL: Command = Command::read("TTL", "key", ttl)
     .keys(KEY)
     .fast()
     .tips(&["nondeterministic_output"])
-    .compare(super::spec::Compare::Tolerance(2))
+    .compare(Compare::Tolerance(2))
     .doc("1.0.0", "Returns the time to live of a key in seconds.");
 
 /// Answers with what `show` makes of the time in ms, -1 for a key without, -2 for none.

@@ -14,7 +14,9 @@ pub(super) const COMMAND: Command = Command::session("COMMAND", "", command)
     .always()
     .acl(acl::CONNECTION)
     .subcommands(&[
-        row("COMMAND|COUNT", "", count).doc("2.8.13", "Returns the number of commands."),
+        row("COMMAND|COUNT", "", count)
+            .compare(Compare::Shape)
+            .doc("2.8.13", "Returns the number of commands."),
         row("COMMAND|DOCS", "[command-name ...]", docs)
             .tips(&["nondeterministic_output_order"])
             .compare(Compare::Shape)
@@ -28,6 +30,7 @@ pub(super) const COMMAND: Command = Command::session("COMMAND", "", command)
         row("COMMAND|HELP", "", help).compare(Compare::Shape).doc("5.0.0", "Returns this text."),
         row("COMMAND|INFO", "[command-name ...]", info)
             .tips(&["nondeterministic_output_order"])
+            .compare(Compare::Shape)
             .doc("2.8.13", "Returns what the server knows of commands.")
             .complexity("O(N) where N is the number of commands to look up"),
         row("COMMAND|LIST", "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]", list)

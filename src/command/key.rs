@@ -1,5 +1,6 @@
 //! The commands on keys of any type.
 
+use super::arguments::int;
 use super::expire::{EXPIRE, EXPIREAT, EXPIRETIME, PEXPIRE, PEXPIREAT, PEXPIRETIME, PTTL, TTL};
 use super::scan::{self, Of, Options};
 use super::spec::{Command, Compare, KEY, KEYS, SECOND_KEY, access, acl};
@@ -171,7 +172,7 @@ fn rename_nx(txn: &mut WriteTxn<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> 
 }
 
 fn move_key(txn: &mut WriteTxn<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result {
-    let db = View::checked_db(args.reader(2).integer()?)?;
+    let db = View::checked_db(int(&mut args.reader(2))?)?;
     out.integer(i64::from(key::move_to(txn, &args[1], db)?));
     Ok(())
 }
@@ -183,7 +184,7 @@ fn copy(txn: &mut WriteTxn<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Resul
         if options.token("REPLACE") {
             replaces = true;
         } else if options.remaining() > 1 && options.token("DB") {
-            db = View::checked_db(options.integer()?)?;
+            db = View::checked_db(int(&mut options)?)?;
         } else {
             return Err(CommandError::Syntax.into());
         }

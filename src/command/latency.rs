@@ -163,8 +163,7 @@ fn reset(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> 
 fn graph(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
     let events = node.latency.lock();
     let Some((name, event)) = name_of(&args[2]).and_then(|name| events.get_key_value(name.as_str())) else {
-        let name = String::from_utf8_lossy(&args[2]);
-        return Err(CommandError::other(format!("ERR No samples available for event '{name}'")).into());
+        return Err(CommandError::showing("ERR No samples available for event '{}'", &[&args[2]]).into());
     };
     out.verbatim("txt", draw(name, event, node.now_secs()));
     Ok(None)

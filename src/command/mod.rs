@@ -26,6 +26,7 @@ mod transaction;
 mod tests;
 
 use self::arguments::{unknown_command, unknown_subcommand, wrong_arity, wrong_usage};
+pub use self::connection::protocol_chosen;
 pub use self::debug::refused as debug_refused;
 pub use self::latency::Latency;
 pub use self::node::{Ask, NodeContext, Shutdown};
@@ -34,6 +35,7 @@ pub use self::spec::{
     Command, Compare, Group, Handler, KEY, KEY_VALUES, KEYS, KeySpec, Keys, NodeHandler, Positions,
     ReadHandler, SECOND_KEY, SessionHandler, TWO_KEYS, Transaction, WriteHandler, access, acl, flag,
 };
+pub use self::syntax::{Argument, Kind, parse as parse_syntax};
 use crate::bugs;
 use crate::keyspace::{CommandError, Result};
 use crate::resp::{Args, ReplyWriter};

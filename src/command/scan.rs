@@ -10,9 +10,9 @@ const COUNT: u64 = 10;
 /// The types that TYPE may name; those that are not built yet match nothing.
 const TYPES: &[&str] = &["string", "list", "set", "zset", "hash", "stream"];
 
-/// Reads a cursor.
+/// Reads a cursor, as leniently as Valkey does.
 pub(super) fn parse_cursor(text: &[u8]) -> Result<u64> {
-    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    let number = std::str::from_utf8(text.trim_ascii_start()).ok().and_then(|text| text.parse().ok());
     number.ok_or_else(|| CommandError::InvalidCursor.into())
 }
 
@@ -56,8 +56,7 @@ impl<'a> Options<'a> {
             } else if of == Of::Keys && args.token("TYPE") {
                 let name = args.bytes()?;
                 if !TYPES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())) {
-                    let name = String::from_utf8_lossy(name);
-                    return Err(CommandError::other(format!("ERR unknown type name '{name}'")).into());
+                    return Err(CommandError::showing("ERR unknown type name '{}'", &[name]).into());
                 }
                 options.type_name = Some(name);
             } else {

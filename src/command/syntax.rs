@@ -75,32 +75,41 @@ const fn least_words(bytes: &[u8], mut at: usize, close: u8) -> (i16, bool, usiz
 
 /// One argument in the tree of a syntax line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Argument {
+pub struct Argument {
     /// The name shown: that of the value, or the token in lower case.
-    pub(super) name: String,
+    pub name: String,
     /// What kind of argument it is, in the words of COMMAND DOCS.
-    pub(super) kind: Kind,
+    pub kind: Kind,
     /// The token that stands before the value, or is all of it.
-    pub(super) token: Option<String>,
+    pub token: Option<String>,
     /// Whether it may be left out.
-    pub(super) optional: bool,
+    pub optional: bool,
     /// Whether it may be repeated.
-    pub(super) multiple: bool,
+    pub multiple: bool,
     /// The arguments of a block, or the alternatives of a choice.
-    pub(super) inner: Vec<Argument>,
+    pub inner: Vec<Argument>,
 }
 
 /// The kinds of argument that COMMAND DOCS knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Any bytes.
     String,
+    /// A whole number.
     Integer,
+    /// A number with a fraction.
     Double,
+    /// A key.
     Key,
+    /// A glob.
     Pattern,
+    /// A time since 1970.
     UnixTime,
+    /// A token without a value.
     PureToken,
+    /// One of the inner arguments.
     OneOf,
+    /// All of the inner arguments.
     Block,
 }
 
@@ -140,7 +149,7 @@ impl Kind {
 ///
 /// # Panics
 /// When the line is malformed; the table test reads every line.
-pub(super) fn parse(syntax: &str) -> Vec<Argument> {
+pub fn parse(syntax: &str) -> Vec<Argument> {
     let words = split(syntax);
     let mut at = 0;
     let line = choice(&words, &mut at, "");

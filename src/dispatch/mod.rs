@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     bugs::{self, Bug},
-    command::{self, Command, Handler, ReadHandler},
+    command::{self, Command, Handler, ReadHandler, Transaction},
     executor::{Call, Item, Now, Published, Watch},
     keyspace::{Failure, Stop, View},
     lsm::Access,
@@ -123,7 +123,7 @@ impl<'a> Batch<'a> {
         let command = match command::resolve(&args) {
             Ok(command) => command,
             Err(error) => {
-                self.refuse_unresolved(&args, &error.to_string());
+                self.refuse_unresolved(&args, &error.text());
                 return ControlFlow::Continue(());
             }
         };
@@ -135,7 +135,7 @@ impl<'a> Batch<'a> {
                 queue.refused = true;
             }
             self.reply(|writer| writer.error(&refusal));
-            self.tally.rejected(Some(command), refusal);
+            self.tally.rejected(Some(command), refusal.into_bytes());
             return ControlFlow::Continue(());
         }
         if session.queue.is_some() && !transaction::acts_at_once(command) {
@@ -187,13 +187,13 @@ impl<'a> Batch<'a> {
     ) {
         let session = &mut self.conversation.session;
         if let Err(failure) = result {
-            let error = failure.to_string();
-            if error.starts_with("WRONGPASS") {
+            let error = failure.text();
+            if error.starts_with(b"WRONGPASS") {
                 self.services.stats.count(Counter::AuthFailures, 1);
             }
             reply.clear();
             ReplyWriter::new(&mut reply, session.protocol).error(&error);
-            self.tally.failed(command, error);
+            self.tally.failed(command, error.into_owned());
         }
         if session.watched == 0 {
             self.conversation.watch = None;
@@ -229,11 +229,11 @@ impl<'a> Batch<'a> {
                 }
             }
             Err(Failure::Client(error)) => {
-                let error = error.to_string();
+                let error = error.text();
                 writer.truncate(mark);
                 writer.error(&error);
                 self.tally.ran(command, &args, lookups);
-                self.tally.failed(command, error);
+                self.tally.failed(command, error.into_owned());
                 if !self.conversation.session.keeps_reply() {
                     ReplyWriter::new(&mut self.replies, self.conversation.session.protocol).truncate(mark);
                 }
@@ -289,19 +289,24 @@ impl<'a> Batch<'a> {
         Call { command, args, db: session.db, protocol: session.protocol, silent: !session.keeps_reply() }
     }
 
-    fn refuse_unresolved(&mut self, args: &Args, error: &str) {
+    fn refuse_unresolved(&mut self, args: &Args, error: &[u8]) {
         let session = &mut self.conversation.session;
         session.commands += 1;
         if let Some(queue) = &mut session.queue {
             queue.refused = true;
         }
-        self.tally.rejected(None, error.to_owned());
+        self.tally.rejected(None, error.to_vec());
         let session = &self.conversation.session;
-        let may_know = session.authenticated() || command::find(&args[0]).is_none();
-        if may_know {
-            self.reply(|writer| writer.error(error));
-        } else {
+        let command = command::find(&args[0]);
+        if command.is_some() && !session.authenticated() {
             self.reply(|writer| writer.error(gates::NOAUTH));
+        } else if matches!(
+            command.map(|command| command.handler),
+            Some(Handler::Transaction(Transaction::Exec))
+        ) {
+            self.abort(error);
+        } else {
+            self.reply(|writer| writer.error(error));
         }
     }
 
@@ -391,7 +396,7 @@ pub fn run_cold_reads(
             Ok(()) => {}
             Err(Failure::Client(error)) => {
                 writer.truncate(mark);
-                writer.error(error.to_string());
+                writer.error(error.text());
             }
             Err(Failure::Stop(_)) => {
                 writer.truncate(mark);

@@ -27,7 +27,7 @@ pub(super) fn count_one(
         Ok(()) => {}
         Err(Failure::Client(error)) => {
             local.command_failed(usize::from(call.command.id));
-            local.error(&error.to_string());
+            local.error(&error.text());
         }
         Err(Failure::Stop(_) | Failure::Local(_)) => return,
     }
@@ -53,8 +53,8 @@ pub(super) struct Tally {
     slow: Duration,
     run: Option<Run>,
     done: Vec<(Run, Duration)>,
-    failed: Vec<(&'static Command, String)>,
-    rejected: Vec<(Option<&'static Command>, String)>,
+    failed: Vec<(&'static Command, Vec<u8>)>,
+    rejected: Vec<(Option<&'static Command>, Vec<u8>)>,
     hits: u64,
     misses: u64,
 }
@@ -97,12 +97,12 @@ impl Tally {
     }
 
     /// Counts that the last command answered with an error.
-    pub(super) fn failed(&mut self, command: &'static Command, error: String) {
+    pub(super) fn failed(&mut self, command: &'static Command, error: Vec<u8>) {
         self.failed.push((command, error));
     }
 
     /// Counts a command that was refused before it ran.
-    pub(super) fn rejected(&mut self, command: Option<&'static Command>, error: String) {
+    pub(super) fn rejected(&mut self, command: Option<&'static Command>, error: Vec<u8>) {
         self.rejected.push((command, error));
     }
 

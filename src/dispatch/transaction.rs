@@ -14,7 +14,7 @@ use crate::{
 /// Whether a command acts at once although a transaction is being queued.
 pub(super) fn acts_at_once(command: &Command) -> bool {
     match command.handler {
-        Handler::Transaction(_) => true,
+        Handler::Transaction(kind) => kind != Kind::Unwatch,
         Handler::Session(_) => matches!(command.name, "QUIT" | "RESET"),
         Handler::Write(_) | Handler::Read(_) | Handler::Node(_) => false,
     }
@@ -114,10 +114,19 @@ impl Batch<'_> {
         self.push(Item::Transaction(Transaction { steps, watch, protocol, silent }));
     }
 
-    /// The queued commands, each with the database that it finds selected.
+    /// Answers an EXEC that was refused, and forgets what it should have run.
+    pub(super) fn abort(&mut self, error: &[u8]) {
+        self.conversation.session.queue = None;
+        self.unwatch();
+        let reason = error.strip_prefix(b"ERR ").unwrap_or(error);
+        let text = [b"EXECABORT Transaction discarded because of: ", reason].concat();
+        self.reply(|writer| writer.error(text));
+    }
+
+    /// The queued commands, each with the database and the protocol that it finds selected.
     fn steps(&mut self, queue: Queue) -> Vec<Step> {
         let session = &self.conversation.session;
-        let (mut db, protocol) = (session.db, session.protocol);
+        let (mut db, mut protocol) = (session.db, session.protocol);
         let databases = i64::from(self.services.config.databases);
         queue
             .into_requests()
@@ -134,6 +143,9 @@ impl Batch<'_> {
                             && (0..databases).contains(&selected)
                         {
                             db = u32::try_from(selected).expect("a database number is small");
+                        }
+                        if command.name == "HELLO" {
+                            protocol = command::protocol_chosen(&args).unwrap_or(protocol);
                         }
                         Step::Deferred(args)
                     }

@@ -61,7 +61,7 @@ pub enum Task {
     /// Count commands.
     Ran(executor::Ran),
     /// Count an error reply.
-    Failed(&'static Command, String),
+    Failed(&'static Command, Vec<u8>),
     /// Run a flush.
     Flush(crate::lsm::FlushJob),
     /// Run a compaction.

@@ -345,7 +345,7 @@ impl Evaluation<'_> {
             Err(Failure::Client(error)) => {
                 writer.truncate(reply_mark);
                 self.denied += u64::from(matches!(error, CommandError::EffectsTooLarge));
-                let text = error.to_string();
+                let text = error.text().into_owned();
                 writer.error(&text);
                 self.stopwatch.failed(call.command, text);
                 self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);

@@ -16,7 +16,7 @@ pub(super) struct Stopwatch<'a> {
     last_ns: u64,
     lookups: (u64, u64),
     runs: Vec<Ran>,
-    failed: Vec<(&'static Command, String)>,
+    failed: Vec<(&'static Command, Vec<u8>)>,
     slow: Vec<Slow>,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Stopwatch<'a> {
     }
 
     /// The command that ran last answered with an error.
-    pub(super) fn failed(&mut self, command: &'static Command, error: String) {
+    pub(super) fn failed(&mut self, command: &'static Command, error: Vec<u8>) {
         self.failed.push((command, error));
     }
 

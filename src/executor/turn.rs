@@ -80,7 +80,7 @@ pub enum Output {
     /// Commands were run; to be counted.
     Ran(Ran),
     /// A command answered with this error; to be counted.
-    Failed(&'static Command, String),
+    Failed(&'static Command, Vec<u8>),
     /// A command took longer than [`Tuning::slow_ns`].
     Slow(Slow),
     /// Write a memtable out, then [`Input::Installed`].

@@ -24,6 +24,16 @@ pub enum Failure {
     Local(#[source] lsm::Error),
 }
 
+impl Failure {
+    /// The text of the reply, if this is the client's mistake, or what became of the operation.
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Client(error) => error.text(),
+            Self::Stop(_) | Self::Local(_) => Cow::Owned(self.to_string().into_bytes()),
+        }
+    }
+}
+
 /// Where an operation that was stopped must run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
@@ -108,13 +118,47 @@ pub enum CommandError {
     #[error("ERR invalid cursor")]
     InvalidCursor,
     /// Any other text, with its prefix.
-    #[error("{0}")]
-    Other(Cow<'static, str>),
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Other(Cow<'static, [u8]>),
 }
 
 impl CommandError {
     /// An error with a text of its own, which starts with its prefix.
     pub fn other(text: impl Into<Cow<'static, str>>) -> Self {
-        Self::Other(text.into())
+        Self::Other(match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })
     }
+
+    /// An error whose text shows words of the request, one in the place of each `{}` of `template`: byte for byte up to
+    /// a NUL, which ends a string for Redis.
+    ///
+    /// # Panics
+    /// When there are not as many places as words.
+    pub fn showing(template: &'static str, words: &[&[u8]]) -> Self {
+        let mut parts = template.split("{}");
+        let mut text = parts.next().unwrap_or_default().as_bytes().to_vec();
+        for word in words {
+            text.extend(word.iter().take_while(|&&byte| byte != 0));
+            text.extend(parts.next().expect("a place for each word").bytes());
+        }
+        assert_eq!(parts.next(), None, "a word for each place of {template}");
+        Self::Other(Cow::Owned(text))
+    }
+
+    /// The text of the reply, byte for byte: words of the request that it shows need not be UTF-8.
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Other(text) => Cow::Borrowed(text),
+            known => Cow::Owned(known.to_string().into_bytes()),
+        }
+    }
+}
+
+#[test]
+fn an_error_shows_words_as_they_were_sent_up_to_a_nul() {
+    let error = CommandError::showing("ERR Unsupported option {}, not {}", &[b"\xff\x00x", b"NX"]);
+    assert_eq!(&*error.text(), b"ERR Unsupported option \xff, not NX");
+    assert_eq!(&*CommandError::Syntax.text(), b"ERR syntax error");
 }

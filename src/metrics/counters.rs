@@ -120,9 +120,10 @@ impl Local {
     }
 
     /// Counts an error reply: `error` is its text without the `-`, of which the first word names the kind.
-    pub fn error(&self, error: &str) {
+    pub fn error(&self, error: &[u8]) {
         self.count(Counter::ErrorReplies, 1);
-        let kind = error.split(' ').next().unwrap_or_default();
+        let kind = error.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let kind = std::str::from_utf8(kind).unwrap_or(ERRORS_OTHER);
         let mut errors = self.errors.lock().expect("no holder panics");
         if let Some(count) = errors.get_mut(kind) {
             *count += 1;

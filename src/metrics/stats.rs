@@ -295,7 +295,7 @@ mod tests {
             local.command(0, 3, Duration::from_micros(3));
             local.command_failed(0);
             local.command_rejected(1);
-            local.error("WRONGTYPE Operation against a key");
+            local.error(b"WRONGTYPE Operation against a key");
         });
         stats.sample(Duration::from_secs(1), 77);
         assert_eq!(stats.totals().memory_peak_bytes, 77);
@@ -313,14 +313,14 @@ mod tests {
     fn errors_count_by_their_first_word_and_never_without_bound() {
         let stats = stats();
         stats.local(|local| {
-            local.error("ERR syntax error");
-            local.error("ERR no such key");
-            local.error("WRONGTYPE Operation");
+            local.error(b"ERR syntax error");
+            local.error(b"ERR no such key");
+            local.error(b"WRONGTYPE Operation");
         });
         let totals = stats.totals();
         assert_eq!(totals.errors, BTreeMap::from([("ERR".to_string(), 2), ("WRONGTYPE".to_string(), 1)]));
         for made_up in 0..1000 {
-            stats.local(|local| local.error(&format!("E{made_up} x")));
+            stats.local(|local| local.error(format!("E{made_up} x").as_bytes()));
         }
         assert!(stats.totals().errors.len() <= 129);
         assert_eq!(stats.totals().errors.values().sum::<u64>(), 1003);

@@ -43,8 +43,8 @@ pub(super) async fn run(
     let asked = handler(&mut context, args, &mut writer);
     let refusal = match asked {
         Ok(None) => None,
-        Ok(Some(ask)) => carry_out(services, session, ask).await.err(),
-        Err(failure) => Some(failure.to_string()),
+        Ok(Some(ask)) => carry_out(services, session, ask).await.err().map(String::into_bytes),
+        Err(failure) => Some(failure.text().into_owned()),
     };
     let took = started.elapsed();
     services.stats.local(|local| {
@@ -79,12 +79,12 @@ pub(super) async fn run_deferred(services: &Arc<Services>, session: &mut Session
             let result = handler(session, args, &mut writer);
             if let Err(Failure::Client(error)) = result {
                 writer.truncate(mark);
-                writer.error(error.to_string());
+                writer.error(error.text());
             }
         }
-        Handler::Write(_) | Handler::Read(_) | Handler::Transaction(_) => {
-            unreachable!("the executor has run the commands on data")
-        }
+        // UNWATCH, the only one of its kind that is queued: EXEC has forgotten what was watched.
+        Handler::Transaction(_) => ReplyWriter::new(&mut reply, session.protocol).ok(),
+        Handler::Write(_) | Handler::Read(_) => unreachable!("the executor has run the commands on data"),
     }
     reply
 }

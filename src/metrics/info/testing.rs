@@ -132,7 +132,7 @@ pub(crate) fn eventful_stats() -> Stats {
         local.command(0, 10, Duration::from_micros(40));
         local.command_failed(1);
         local.command_rejected(1);
-        local.error("ERR no");
+        local.error(b"ERR no");
         for status in [200, 404] {
             let key = HttpKey { method: "GET", endpoint: "/get", status };
             local.http(key, Duration::from_millis(2));
