@@ -309,7 +309,7 @@ fn keys_and_values_may_hold_any_bytes_and_none() {
         wire.ask(request(&[b"GET", key]), "$-1\r\n");
     }
     wire.ask("DBSIZE\r\n", ":0\r\n");
-    wire.ask(request(&[b"PING\0"]), "-ERR unknown command 'PING\0', with args beginning with: \r\n");
+    wire.ask(request(&[b"PING\0"]), "-ERR unknown command 'PING', with args beginning with: \r\n");
 }
 
 #[test]
