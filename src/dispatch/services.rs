@@ -208,7 +208,7 @@ impl Services {
     }
 
     /// Makes a checkpoint of everything that is applied, in a directory of `checkpoints` that is named after the
-    /// present time. It stays until an operator removes it.
+    /// present time. It stays until the next one is made.
     ///
     /// # Errors
     ///

@@ -68,8 +68,6 @@ pub enum Task {
     Compact(crate::lsm::CompactionJob),
     /// Run a cold read.
     Load(executor::Load),
-    /// Make a checkpoint, and tell when it is complete.
-    Checkpoint(crate::lsm::CheckpointJob, executor::CheckpointDone),
     /// Push [`Input::Wake`] at this time, in ms since the Unix epoch.
     WakeAt(u64),
     /// Push [`Input::Resume`] at this time, in µs of CLOCK_BOOTTIME.
@@ -225,7 +223,6 @@ impl Core {
                     self.flushed.send_replace(index);
                     self.log.push_quietly(LogInput::Cut(index));
                 }
-                Output::Checkpoint(job, done) => tasks.push(Task::Checkpoint(job, done)),
                 Output::WakeAt(ms) => tasks.push(Task::WakeAt(ms)),
                 Output::ResumeAt(boot_us) => tasks.push(Task::ResumeAt(boot_us)),
             }

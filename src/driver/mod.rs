@@ -3,6 +3,7 @@
 //! A connection's task that pushes a message drains the executor in place if nobody else does; the log is written by
 //! its own thread or in place (`writer`), and what becomes durable is applied and answered by whoever noticed.
 
+mod checkpoint;
 mod clock;
 mod core;
 mod inbox;
@@ -43,9 +44,6 @@ use crate::{
 
 /// How long a task drains for others before it hands the executor to a task of its own.
 const DRAIN_MAX: Duration = Duration::from_micros(500);
-
-/// Where checkpoints are made, each in a directory of its own.
-const CHECKPOINT_DIR: &str = "checkpoints";
 
 /// Threads for reads that are long or wait for the disk.
 const READ_THREADS: usize = 4;
@@ -318,10 +316,6 @@ impl Shard {
                     Ok(())
                 });
             }
-            Task::Checkpoint(job, done) => self.reads.run(move || {
-                tell(done, job.run().map(drop));
-                Ok(())
-            }),
             Task::WakeAt(ms) => {
                 self.wake_at.send_replace(ms);
             }
@@ -344,15 +338,26 @@ impl Shard {
         drop(flushed.wait_for(|index| *index >= applied).await);
     }
 
-    /// Makes a checkpoint called `name` of everything that is applied now, in the directory of checkpoints.
+    /// Makes a checkpoint called `name`, a number, of everything that is applied now. It replaces the one before.
     ///
     /// # Errors
     ///
-    /// The node is stopping, or the files cannot be made. The data is as well as before.
+    /// The node is stopping, or the files cannot be made. The data is as well as before. A sync that fails ends the node,
+    /// whatever it was of.
     pub async fn checkpoint(self: &Arc<Self>, name: &str) -> Result<(), CheckpointError> {
         self.flush().await;
         let (done, complete) = oneshot::channel();
-        self.submit(Input::Checkpoint(format!("{CHECKPOINT_DIR}/{name}"), done));
+        self.submit(Input::Checkpoint(done));
+        let job = complete.await.map_err(|_| CheckpointError::Stopping)?;
+        let (done, complete) = oneshot::channel();
+        let name = name.to_owned();
+        self.reads.run(move || match checkpoint::make(job, &name) {
+            Err(error @ lsm::Error::Io { operation: "sync", .. }) => Err(error.into()),
+            made => {
+                tell(done, made);
+                Ok(())
+            }
+        });
         Ok(complete.await.map_err(|_| CheckpointError::Stopping)??)
     }
 

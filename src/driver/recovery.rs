@@ -2,18 +2,24 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::core::{Core, Fatal};
+use super::{
+    checkpoint,
+    core::{Core, Fatal},
+};
 use crate::{
     bugs::{self, Bug},
     disk::Disk,
     executor::{Clock, Executor, Input, Limits, Output, Tuning},
-    log::{self, Index, Log, Operation, Position},
+    log::{self, HardState, Index, Log, Operation, Position},
     lsm::{self, Tree},
     raft::Raft,
 };
 
 const LOG_DIR: &str = "shard-0/log";
-const TREE_DIR: &str = "shard-0/tree";
+/// Everything of the shard, relative to the data directory.
+pub(super) const SHARD_DIR: &str = "shard-0";
+/// Its tables.
+pub(super) const TREE_DIR: &str = "shard-0/tree";
 
 /// Bytes of entries read and applied at a time when the log is replayed.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
@@ -98,17 +104,24 @@ pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<
         check_parts(&**disk)?;
     }
     make_directories(&**disk).map_err(RecoveryError::Directory)?;
+    if let Err(error) = checkpoint::remove_unfinished(&**disk) {
+        tracing::warn!(%error, "a checkpoint that is not whole cannot be removed");
+    }
     let mut tree = Tree::open(Arc::clone(disk), TREE_DIR, setup.tree)?;
     let position = tree.flushed().position;
     let mut seeds = fastrand::Rng::with_seed(setup.seed);
-    let (mut log, recovered) = Log::open(Arc::clone(disk), LOG_DIR, setup.log, seeds.u64(1..))?;
+    let (mut log, mut recovered) = Log::open(Arc::clone(disk), LOG_DIR, setup.log, seeds.u64(1..))?;
     let (mut start, mut last) = (recovered.start, recovered.last);
     let took_part = recovered.hard_state.vote != 0 || start != last;
     if took_part && !setup.ran_before && !bugs::on(Bug::BootUnchecked) {
         return Err(RecoveryError::Nameless);
     }
     if tree.flushed().log_reset_pending {
-        log.write(&[Operation::Reset(position)])?;
+        // No node is in a term before that of its last entry: what comes without a log comes without a vote.
+        if recovered.hard_state.term < position.term {
+            recovered.hard_state = HardState { term: position.term, vote: 0 };
+        }
+        log.write(&[Operation::HardState(recovered.hard_state), Operation::Reset(position)])?;
         log.sync()?;
         tree.log_was_reset()?;
         (start, last) = (position, position);
@@ -136,10 +149,10 @@ fn check_parts(disk: &dyn Disk) -> Result<(), RecoveryError> {
 }
 
 fn make_directories(disk: &dyn Disk) -> std::io::Result<()> {
-    for dir in ["shard-0", LOG_DIR, TREE_DIR] {
+    for dir in [SHARD_DIR, LOG_DIR, TREE_DIR] {
         disk.create_dir(dir)?;
     }
-    disk.sync_dir("shard-0")?;
+    disk.sync_dir(SHARD_DIR)?;
     disk.sync_dir("")
 }
 

@@ -27,5 +27,5 @@ pub use evaluate::DISK_FULL;
 pub use load::Load;
 pub use message::{Answer, Call, Deferred, Item, Message, Outcome, Recipient, Step, Transaction, WatchCall};
 pub use store::{Published, Store};
-pub use turn::{CheckpointDone, Error, Executor, Gauges, Input, Limits, Next, Output, Ran, Slow, Tuning};
+pub use turn::{Error, Executor, Gauges, Input, Limits, Next, Output, Ran, Slow, Tuning};
 pub use watch::Watch;

@@ -56,16 +56,13 @@ pub enum Input {
     /// Forget what is cached, so that what is read next comes from the disk, and tell through the channel (DEBUG
     /// RELOAD).
     DropCaches(oneshot::Sender<()>),
-    /// Make a checkpoint of the tables in this directory, and tell through the channel when it is complete.
-    Checkpoint(String, CheckpointDone),
+    /// Hand out the job that makes a checkpoint of the tables.
+    Checkpoint(oneshot::Sender<lsm::CheckpointJob>),
     /// The disk has too little room for writes, or has room again.
     DiskFull(bool),
     /// The directives have changed.
     Tune(Tuning),
 }
-
-/// Who wants to know how a checkpoint went.
-pub type CheckpointDone = oneshot::Sender<lsm::Result<()>>;
 
 /// What the executor asks of the driver, in this order.
 pub enum Output {
@@ -91,8 +88,6 @@ pub enum Output {
     Load(Load),
     /// The log is not needed up to this index.
     Cut(Index),
-    /// Run this, then tell through the channel.
-    Checkpoint(lsm::CheckpointJob, CheckpointDone),
     /// [`Input::Wake`] when the present time reaches this, in ms since the Unix epoch.
     WakeAt(u64),
     /// [`Input::Resume`] when CLOCK_BOOTTIME shows this, in µs.
@@ -354,8 +349,9 @@ impl Executor {
                 // Whoever asked may be gone.
                 let _ = done.send(());
             }
-            Input::Checkpoint(dir, done) => {
-                outputs.push(Output::Checkpoint(self.tree.checkpoint(&dir), done))
+            Input::Checkpoint(wanted) => {
+                // Whoever asked may be gone.
+                let _ = wanted.send(self.tree.checkpoint());
             }
             Input::DiskFull(full) => self.disk_full = full,
             Input::Tune(tuning) => {

@@ -10,7 +10,7 @@ use super::{
     table::{Table, file_name},
     version::Version,
 };
-use crate::disk::{join, parent};
+use crate::disk::{Disk, join, parent};
 
 /// Links the tables of one version, and writes its manifest, into a directory of their own. It costs as much as there are
 /// files, not bytes, and keeps the tables' space until it is removed.
@@ -18,7 +18,6 @@ use crate::disk::{join, parent};
 pub struct CheckpointJob {
     pub(super) store: Arc<Store>,
     pub(super) version: Arc<Version<Table>>,
-    pub(super) dir: String,
 }
 
 /// A tree that was made by a [`CheckpointJob`]; [`Tree::open`](super::Tree::open) opens it.
@@ -42,25 +41,25 @@ pub struct CheckpointFile {
 }
 
 impl CheckpointJob {
-    /// Runs the job, and makes the directory that `dir` is in if it is not there. The checkpoint is there, whole and
-    /// durable, when it returns; after a crash it is there or opens as an error or an empty tree.
+    /// Returns the disk that the tree is on.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.store.context.disk)
+    }
+
+    /// Runs the job in the new directory `dir`. The checkpoint is there, whole and durable, when it returns; after a crash
+    /// it is there or opens as an error or an empty tree. Whoever opens it has to reset the log: none goes with it.
     ///
     /// # Errors
     /// [`Error::Io`], with `AlreadyExists` if `dir` exists. The tree itself is as well as before.
-    pub fn run(self) -> Result<Checkpoint> {
+    pub fn run(self, dir: &str) -> Result<Checkpoint> {
         let disk = &*self.store.context.disk;
-        let above = parent(&self.dir);
-        if !above.is_empty() {
-            disk.create_dir(above).at("create", above)?;
-            disk.sync_dir(parent(above)).at("sync", parent(above))?;
-        }
-        if disk.exists(&self.dir).at("look for", &self.dir)? {
+        if disk.exists(dir).at("look for", dir)? {
             let source = std::io::ErrorKind::AlreadyExists.into();
-            return Err(Error::Io { operation: "create", path: self.dir, source });
+            return Err(Error::Io { operation: "create", path: dir.to_owned(), source });
         }
-        disk.create_dir(&self.dir).at("create", &self.dir)?;
-        disk.sync_dir(above).at("sync", above)?;
-        let inside = join(&self.dir, &generation::name(1));
+        disk.create_dir(dir).at("create", dir)?;
+        disk.sync_dir(parent(dir)).at("sync", parent(dir))?;
+        let inside = join(dir, &generation::name(1));
         disk.create_dir(&inside).at("create", &inside)?;
         let mut files = Vec::new();
         for placed in self.version.tables() {
@@ -70,7 +69,14 @@ impl CheckpointJob {
             files.push(CheckpointFile { path, bytes: properties.file_bytes, hash: properties.file_hash });
         }
         disk.sync_dir(&inside).at("sync", &inside)?;
-        generation::create(disk, &self.dir, 1, &self.version, self.store.next_file_id())?;
-        Ok(Checkpoint { flushed: self.version.flushed.clone(), files })
+        let flushed = self.version.flushed.clone();
+        let copied = Version {
+            number: self.version.number,
+            flushed: Flushed { log_reset_pending: true, ..flushed.clone() },
+            level0: self.version.level0.clone(),
+            deeper: self.version.deeper.clone(),
+        };
+        generation::create(disk, dir, 1, &copied, self.store.next_file_id())?;
+        Ok(Checkpoint { flushed, files })
     }
 }

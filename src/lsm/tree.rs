@@ -378,13 +378,9 @@ impl Tree {
         self.store.context.cache.clear_at(self.applied.index);
     }
 
-    /// Returns a job that copies the tree, as far as it is flushed, to the new directory `dir`.
-    pub fn checkpoint(&self, dir: &str) -> CheckpointJob {
-        CheckpointJob {
-            store: Arc::clone(&self.store),
-            version: Arc::clone(&self.version),
-            dir: dir.to_owned(),
-        }
+    /// Returns a job that copies the tree, as far as it is flushed.
+    pub fn checkpoint(&self) -> CheckpointJob {
+        CheckpointJob { store: Arc::clone(&self.store), version: Arc::clone(&self.version) }
     }
 
     /// Returns a job that reads all tables and checks everything.

@@ -6,6 +6,7 @@
 //! | `meta` | identity and data format (see [`Identity`]) |
 //! | `shard-0/log/` | the log's segments |
 //! | `shard-0/tree/` | tables and manifest |
+//! | `checkpoints/` | what SAVE and BGSAVE make |
 
 use std::{any::Any, sync::Arc};
 
@@ -31,6 +32,17 @@ pub enum OpenError {
         path: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// It holds something, but nothing of a node: to begin there would look as if data were lost.
+    #[error(
+        "{path} holds `{name}` and is not the data directory of a node, which holds `shard-0`: name another one, or an \
+         empty one to begin with"
+    )]
+    Foreign {
+        /// Which directory.
+        path: String,
+        /// What it holds.
+        name: String,
     },
     /// Another process has it.
     #[error("the data directory {0} is in use by another process")]
@@ -60,6 +72,9 @@ pub(super) fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, OpenErr
     let path = config.dir.display().to_string();
     let directory = |source| OpenError::Directory { path: path.clone(), source };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(config.dir.clone()).map_err(directory)?);
+    if let Some(name) = foreign(&*disk).map_err(directory)? {
+        return Err(OpenError::Foreign { path, name });
+    }
     let lock = disk.lock("LOCK").map_err(|source| match source.kind() {
         std::io::ErrorKind::WouldBlock => OpenError::Locked(path.clone()),
         _ => directory(source),
@@ -81,6 +96,22 @@ fn recover_node(
         identity.save(&**disk)?;
     }
     Ok((core, identity))
+}
+
+/// Something in the directory that no node has put there, if it is not a node's.
+fn foreign(disk: &dyn Disk) -> std::io::Result<Option<String>> {
+    let names = disk.list("")?;
+    if names.iter().any(|name| name == "meta" || name == "shard-0") {
+        return Ok(None);
+    }
+    // What a start leaves that was interrupted, what file systems and people put into an empty volume, and what other
+    // directives name.
+    let is_harmless = |name: &str| {
+        matches!(name, "LOCK" | "meta.tmp" | "lost+found")
+            || name.starts_with('.')
+            || [".conf", ".log", ".pid"].iter().any(|end| name.ends_with(end))
+    };
+    Ok(names.into_iter().find(|name| !is_harmless(name)))
 }
 
 fn setup(config: &Config, identity: &Identity, ran_before: bool) -> Setup {
@@ -126,5 +157,29 @@ fn tree_options(config: &Config) -> lsm::Options {
     lsm::Options {
         graves: Some(keyspace::DEAD),
         ..lsm::Options::new(keyspace::FAMILIES, cache, memtable_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SimDisk;
+
+    #[test]
+    fn only_a_nodes_directory_or_an_empty_one_is_used() {
+        let holds = |names: &[&str]| {
+            let disk = SimDisk::new(1);
+            for name in names {
+                disk.create_dir(name).unwrap();
+            }
+            foreign(&disk).unwrap()
+        };
+        assert_eq!(holds(&[]), None);
+        assert_eq!(holds(&["LOCK", "lost+found", ".snapshot", "node.conf", "node.log", "meta.tmp"]), None);
+        assert_eq!(holds(&["shard-0", "notes"]), None);
+        assert_eq!(holds(&["meta", "checkpoints"]), None);
+        for other in ["CURRENT", "gen-000001", "dump.rdb", "appendonlydir", "checkpoints", "tree"] {
+            assert_eq!(holds(&["LOCK", other]).as_deref(), Some(other));
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! It is the program that users run, built without the planted bugs: `cargo test` has them in its own build of it.
 
+mod checkpoint;
 mod disk_errors;
 #[allow(dead_code, unused_imports, reason = "the tests that need a machine to themselves use the rest")]
 mod harness;

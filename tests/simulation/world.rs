@@ -305,11 +305,7 @@ impl World {
                 Task::Answer(recipient, answer) => recipient.deliver(answer),
                 Task::Lose(recipient, outcome) => recipient.lose(outcome),
                 Task::Ran(_) | Task::Failed(..) | Task::WakeAt(_) => {}
-                job @ (Task::Flush(_)
-                | Task::Compact(_)
-                | Task::Load(_)
-                | Task::Checkpoint(..)
-                | Task::ResumeAt(_)) => {
+                job @ (Task::Flush(_) | Task::Compact(_) | Task::Load(_) | Task::ResumeAt(_)) => {
                     up.jobs.push(job);
                 }
             }
@@ -349,12 +345,9 @@ impl World {
                 self.clock.us.fetch_max(boot_us, Ordering::Relaxed);
                 Input::Resume
             }
-            Task::Checkpoint(..)
-            | Task::Answer(..)
-            | Task::Lose(..)
-            | Task::Ran(_)
-            | Task::Failed(..)
-            | Task::WakeAt(_) => unreachable!("no job"),
+            Task::Answer(..) | Task::Lose(..) | Task::Ran(_) | Task::Failed(..) | Task::WakeAt(_) => {
+                unreachable!("no job")
+            }
         };
         up.core.executor.push_quietly(input);
         Ok(())

@@ -426,9 +426,9 @@ fn a_checkpoint_outlives_the_tree_it_was_made_of() {
     }
     flush(&mut tree);
     put(&mut tree, b"\x01\0not flushed", b"");
-    let checkpoint = tree.checkpoint("copy").run().unwrap();
+    let checkpoint = tree.checkpoint().run("copy").unwrap();
     assert_eq!(checkpoint.flushed.position.index, 100);
-    assert!(matches!(tree.checkpoint("copy").run(), Err(Error::Io { .. })), "it is not overwritten");
+    assert!(matches!(tree.checkpoint().run("copy"), Err(Error::Io { .. })), "it is not overwritten");
     for key in 0..100 {
         delete(&mut tree, &[1, 0, key]);
     }
@@ -437,6 +437,7 @@ fn a_checkpoint_outlives_the_tree_it_was_made_of() {
     drop(tree);
     disk.crash();
     let copy = open(&disk, "copy", tiny()).unwrap();
+    assert!(copy.flushed().log_reset_pending, "no log goes with it");
     let expected: Map = (0..100u8).map(|key| (vec![1, 0, key], vec![key; 50])).collect();
     assert_eq!(all(&copy.view()).unwrap(), expected);
     for file in &checkpoint.files {
