@@ -49,7 +49,7 @@ pub struct Levels {
 
 impl Default for Levels {
     fn default() -> Self {
-        Levels { level0_runs: 4, base_bytes: 256 << 20, fan_out: 8, table_bytes: 32 << 20, compress_from: 2 }
+        Levels { level0_runs: 6, base_bytes: 256 << 20, fan_out: 8, table_bytes: 32 << 20, compress_from: 2 }
     }
 }
 
