@@ -3,16 +3,7 @@
 //! Indexes and filters are *pinned* while there is room: a table keeps them itself, so that a look-up in many tables does
 //! not look each of them up here, and what is left of the budget is for the rest.
 //!
-//! A *row* is the value of one key, so that a hot key costs one look-up instead of one in each of several blocks. Rows
-//! change with every write, so this rule guards them:
-//!
-//! - A row carries the index of the view that filled it; it is a hit only for views that are not older.
-//! - Keys are spread over stripes, each a lock and a *mark*: the index of the newest effect applied to any of its keys.
-//! - Who applies an effect sets the mark and removes the row under the stripe, and publishes the index after that.
-//! - Who fills inserts under the stripe, and only if the mark is not above the index of its view.
-//!
-//! So a row that is in the cache is the value that its key has at every index from the row's up to the mark of its
-//! stripe, and there is no moment at which a reader of an old view can bring an old value back.
+//! [Rows](super::rows) have at most a quarter of the budget, what is pinned half of it, and blocks the rest.
 //!
 //! Blocks never change, and are known by their tree, their table and where they stand in it.
 #![expect(clippy::cast_possible_truncation, reason = "of a hash, the bits that are wanted are kept")]
@@ -20,7 +11,7 @@
 use std::{
     hash::{BuildHasher, Hash, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -32,11 +23,11 @@ use quick_cache::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Index, Value};
-use crate::bugs::{self, Bug};
+use super::{
+    Index, Value,
+    rows::{Filled, Rows},
+};
 
-/// Locks and marks of the rows; a power of two.
-const STRIPES: usize = 1024;
 /// Sets of counters, so that threads that look up different keys seldom write to the same line of memory.
 const CELLS: usize = 16;
 /// What an entry costs besides its bytes: key, links and table of the cache, header of the allocation.
@@ -45,27 +36,32 @@ const ENTRY_BYTES: u64 = 128;
 const EXPECTED_BYTES: u64 = 1 << 10;
 /// Parts of the cache with a lock each. Something larger than its part is not kept.
 const SHARDS: usize = 16;
-/// From this size on, a row is shared with the caller and not copied.
-const SHARED_BYTES_MIN: usize = 4 << 10;
-/// Trees have 24 bits of a block's name and tables the rest; the last tree's name is that of the rows.
+/// Trees have 24 bits of a block's name and tables the rest.
 const TABLE_BITS: u32 = 40;
-const ROWS: u64 = u64::MAX;
-/// A row is its index (8 bytes), the length of its key (4), the key and the value.
-const ROW_HEADER_BYTES: usize = 12;
+/// What is pinned, and rows, have at most these shares (one in …) of the budget.
+const PINNED_SHARE: u64 = 2;
+const ROWS_SHARE: u64 = 4;
 
 /// Holds blocks and rows up to a number of bytes, and drops what is used least.
 pub struct Cache {
-    entries: QuickCache<Name, Entry, Weight, Mixer>,
-    stripes: Box<[Mutex<Index>]>,
+    blocks: QuickCache<Name, Bytes, Weight, Mixer>,
+    rows: Rows,
     cells: Box<[Cell]>,
     owners: AtomicU64,
     budget: Mutex<Budget>,
 }
 
-/// How many bytes there are for all, and how many of them are pinned.
+/// How many bytes there are for all, and who has them; blocks have the rest.
 struct Budget {
     bytes_max: u64,
     pinned: u64,
+    rows: u64,
+}
+
+impl Budget {
+    fn blocks(&self) -> u64 {
+        self.bytes_max.saturating_sub(self.pinned + self.rows)
+    }
 }
 
 /// What was found and what was not, since the cache was made.
@@ -83,8 +79,6 @@ pub struct CacheStats {
     pub row_removals: u64,
     /// Fills refused because an effect newer than the view had been applied.
     pub row_refusals: u64,
-    /// Entries now.
-    pub entries: u64,
     /// Bytes now, with what the entries cost besides their contents, and what is pinned.
     pub bytes: u64,
 }
@@ -100,31 +94,20 @@ struct Cell {
     row_refusals: AtomicU64,
 }
 
-/// What an entry is known by: tree, table and offset of a block; or the hash of a row's key. Two keys with one hash
-/// drive each other out, and are told apart by the key in the row.
+/// What a block is known by: its tree and table, and its offset.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Name(u64, u64);
 
 #[derive(Clone)]
-enum Entry {
-    Block(Bytes),
-    Row(Arc<[u8]>),
-}
-
-#[derive(Clone)]
 struct Weight;
 
-impl Weighter<Name, Entry> for Weight {
-    fn weight(&self, _: &Name, entry: &Entry) -> u64 {
-        let bytes = match entry {
-            Entry::Block(block) => block.len(),
-            Entry::Row(row) => row.len(),
-        };
-        ENTRY_BYTES + bytes as u64
+impl Weighter<Name, Bytes> for Weight {
+    fn weight(&self, _: &Name, block: &Bytes) -> u64 {
+        ENTRY_BYTES + block.len() as u64
     }
 }
 
-/// Hashes names: a row's is a hash already, and a block's are small numbers that one multiplication spreads.
+/// Hashes names: small numbers, which one multiplication spreads.
 #[derive(Clone, Default)]
 struct Mixer(u64);
 
@@ -164,30 +147,36 @@ impl Cache {
             .build()
             .expect("the two capacities are set");
         Self {
-            entries: QuickCache::with_options(options, Weight, Mixer::default(), DefaultLifecycle::default()),
-            stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
+            blocks: QuickCache::with_options(options, Weight, Mixer::default(), DefaultLifecycle::default()),
+            rows: Rows::new(),
             cells: (0..CELLS).map(|_| Cell::default()).collect(),
             owners: AtomicU64::new(0),
-            budget: Mutex::new(Budget { bytes_max, pinned: 0 }),
+            budget: Mutex::new(Budget { bytes_max, pinned: 0, rows: 0 }),
         }
     }
 
     /// Sets the budget, and drops entries until they keep it. What is pinned stays.
     pub fn set_bytes(&self, bytes_max: u64) {
-        let mut budget = lock(&self.budget);
-        budget.bytes_max = bytes_max;
-        self.entries.set_capacity(budget.bytes_max.saturating_sub(budget.pinned));
+        let too_many_rows = {
+            let mut budget = lock(&self.budget);
+            budget.bytes_max = bytes_max;
+            self.blocks.set_capacity(budget.blocks());
+            budget.rows > bytes_max / ROWS_SHARE
+        };
+        if too_many_rows {
+            self.give_back_rows(self.rows.clear());
+        }
     }
 
     /// Takes `bytes` of the budget for something that its owner keeps for as long as it likes. Returns whether that is
-    /// granted: at most half of the budget is.
+    /// granted.
     pub fn pin(&self, bytes: u64) -> bool {
         let mut budget = lock(&self.budget);
-        if budget.pinned + bytes > budget.bytes_max / 2 {
+        if budget.pinned + bytes > budget.bytes_max / PINNED_SHARE {
             return false;
         }
         budget.pinned += bytes;
-        self.entries.set_capacity(budget.bytes_max - budget.pinned);
+        self.blocks.set_capacity(budget.blocks());
         true
     }
 
@@ -196,24 +185,36 @@ impl Cache {
         let mut budget = lock(&self.budget);
         assert!(bytes <= budget.pinned, "what is given back had been granted");
         budget.pinned -= bytes;
-        self.entries.set_capacity(budget.bytes_max.saturating_sub(budget.pinned));
+        self.blocks.set_capacity(budget.blocks());
+    }
+
+    fn grant_rows(&self, bytes: u64) -> bool {
+        let mut budget = lock(&self.budget);
+        if budget.rows + bytes > budget.bytes_max / ROWS_SHARE {
+            return false;
+        }
+        budget.rows += bytes;
+        self.blocks.set_capacity(budget.blocks());
+        true
+    }
+
+    fn give_back_rows(&self, bytes: u64) {
+        let mut budget = lock(&self.budget);
+        assert!(bytes <= budget.rows, "what is given back had been granted");
+        budget.rows -= bytes;
+        self.blocks.set_capacity(budget.blocks());
     }
 
     /// Returns a number that tells the blocks of one tree from those of the others.
     pub fn new_owner(&self) -> u64 {
         let owner = self.owners.fetch_add(1, Ordering::Relaxed);
-        assert!(owner < ROWS >> TABLE_BITS, "a cache serves fewer than 16 million trees");
+        assert!(owner < u64::MAX >> TABLE_BITS, "a cache serves fewer than 16 million trees");
         owner
     }
 
     /// Returns the block of `table` at `offset`.
     pub fn block(&self, owner: u64, table: u64, offset: u64) -> Option<Bytes> {
-        let name = block_name(owner, table, offset);
-        let block = match self.entries.get(&name) {
-            Some(Entry::Block(block)) => Some(block),
-            Some(Entry::Row(_)) => unreachable!("a block has a name of its own"),
-            None => None,
-        };
+        let block = self.blocks.get(&block_name(owner, table, offset));
         let cell = self.cell(offset >> 12);
         count(if block.is_some() { &cell.block_hits } else { &cell.block_misses });
         block
@@ -222,17 +223,13 @@ impl Cache {
     /// Keeps the block of `table` at `offset`. Scans and compactions do not call this: what they read once must not
     /// drive out what others read often.
     pub fn insert_block(&self, owner: u64, table: u64, offset: u64, block: Bytes) {
-        self.entries.insert(block_name(owner, table, offset), Entry::Block(block));
+        self.blocks.insert(block_name(owner, table, offset), block);
     }
 
     /// Looks up the row of `key` for a view at `view`. `value` is set if there is one, and left alone otherwise.
     pub fn row_get(&self, key: &[u8], view: Index, value: &mut Value) -> bool {
         let hash = xxh3_64(key);
-        let is_hit = match self.entries.get(&Name(ROWS, hash)) {
-            Some(Entry::Row(row)) => read_row(row, key, view, value),
-            Some(Entry::Block(_)) => unreachable!("a row has a name of its own"),
-            None => false,
-        };
+        let is_hit = self.rows.get(hash, key, view, value);
         let cell = self.cell(hash);
         count(if is_hit { &cell.row_hits } else { &cell.row_misses });
         is_hit
@@ -242,22 +239,15 @@ impl Cache {
     /// applied to the key.
     pub fn row_fill(&self, key: &[u8], view: Index, value: &[u8]) {
         let hash = xxh3_64(key);
-        let row = write_row(key, view, value);
-        let mark = self.stripe(hash);
-        if *mark > view && !bugs::on(Bug::RowCacheStale) {
+        if self.rows.fill(hash, key, view, value, |bytes| self.grant_rows(bytes)) == Filled::Refused {
             count(&self.cell(hash).row_refusals);
-            return;
         }
-        self.entries.insert(Name(ROWS, hash), Entry::Row(row));
     }
 
     /// Says that the entry at `index` is being applied and has an effect on `key`. Comes before the index is published.
     pub fn row_applied(&self, key: &[u8], index: Index) {
         let hash = xxh3_64(key);
-        let mut mark = self.stripe(hash);
-        assert!(*mark <= index, "entries are applied in the order of the log");
-        *mark = index;
-        if self.entries.remove(&Name(ROWS, hash)).is_some() {
+        if self.rows.applied(hash, index) {
             count(&self.cell(hash).row_removals);
         }
     }
@@ -265,10 +255,8 @@ impl Cache {
     /// Empties the cache, and refuses what views below `index` offer from now on. Comes before a state at `index` that
     /// is not made of effects, an installed or a reloaded one, is published.
     pub fn clear_at(&self, index: Index) {
-        for stripe in &self.stripes {
-            *lock(stripe) = index;
-        }
-        self.entries.clear();
+        self.give_back_rows(self.rows.clear_at(index));
+        self.blocks.clear();
     }
 
     /// Returns what has been counted.
@@ -276,6 +264,7 @@ impl Cache {
         let sum = |counter: fn(&Cell) -> &AtomicU64| {
             self.cells.iter().map(|cell| counter(cell).load(Ordering::Relaxed)).sum()
         };
+        let Budget { pinned, rows, .. } = *lock(&self.budget);
         CacheStats {
             block_hits: sum(|cell| &cell.block_hits),
             block_misses: sum(|cell| &cell.block_misses),
@@ -283,15 +272,8 @@ impl Cache {
             row_misses: sum(|cell| &cell.row_misses),
             row_removals: sum(|cell| &cell.row_removals),
             row_refusals: sum(|cell| &cell.row_refusals),
-            entries: self.entries.len() as u64,
-            bytes: self.entries.weight() + lock(&self.budget).pinned,
+            bytes: self.blocks.weight() + pinned + rows,
         }
-    }
-
-    /// Locks the stripe of the keys with this hash.
-    fn stripe(&self, hash: u64) -> MutexGuard<'_, Index> {
-        // The table of the cache goes by other bits.
-        lock(&self.stripes[(hash >> 40) as usize % STRIPES])
     }
 
     fn cell(&self, number: u64) -> &Cell {
@@ -313,37 +295,12 @@ fn block_name(owner: u64, table: u64, offset: u64) -> Name {
     Name(owner << TABLE_BITS | table, offset)
 }
 
-fn write_row(key: &[u8], view: Index, value: &[u8]) -> Arc<[u8]> {
-    let key_bytes = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
-    let mut row = Vec::with_capacity(ROW_HEADER_BYTES + key.len() + value.len());
-    row.extend_from_slice(&view.to_le_bytes());
-    row.extend_from_slice(&key_bytes.to_le_bytes());
-    row.extend_from_slice(key);
-    row.extend_from_slice(value);
-    row.into()
-}
-
-/// Sets `value` to that of the row, if it is one of `key` and not too new for `view`.
-fn read_row(row: Arc<[u8]>, key: &[u8], view: Index, value: &mut Value) -> bool {
-    let (index, rest) = row.split_first_chunk().expect("a row has a header");
-    let (key_bytes, rest) = rest.split_first_chunk().expect("a row has a header");
-    let key_bytes = u32::from_le_bytes(*key_bytes) as usize;
-    if u64::from_le_bytes(*index) > view || key_bytes != key.len() || rest[..key_bytes] != *key {
-        return false;
-    }
-    if rest.len() - key_bytes < SHARED_BYTES_MIN {
-        value.set_copy(&rest[key_bytes..]);
-    } else {
-        value.set_shared(Bytes::from_owner(row).slice(ROW_HEADER_BYTES + key_bytes..));
-    }
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
+    use crate::bugs::{self, Bug};
 
     fn row(cache: &Cache, key: &[u8], view: Index) -> Option<Vec<u8>> {
         let mut value = Value::default();
@@ -377,8 +334,7 @@ mod tests {
         assert_eq!(row(&cache, b"key", 9), Some(b"five".to_vec()));
         assert_eq!(row(&cache, b"kex", 9), None);
         let stats = cache.stats();
-        assert_eq!((stats.row_hits, stats.row_misses, stats.entries), (2, 3, 1));
-        assert_eq!(stats.bytes, ENTRY_BYTES + 12 + 3 + 4);
+        assert_eq!((stats.row_hits, stats.row_misses), (2, 3));
     }
 
     #[test]
@@ -425,7 +381,7 @@ mod tests {
 
     #[test]
     fn an_effect_on_one_key_leaves_the_rows_of_others() {
-        let cache = Cache::new(1 << 20);
+        let cache = Cache::new(16 << 20);
         for number in 0..200u32 {
             cache.row_fill(&number.to_be_bytes(), 5, b"five");
         }
@@ -454,32 +410,6 @@ mod tests {
         let cache = Cache::new(1 << 20);
         cache.row_applied(b"key", 6);
         cache.row_applied(b"key", 5);
-    }
-
-    #[test]
-    fn keys_with_one_hash_are_told_apart() {
-        let row = write_row(b"key", 5, b"value");
-        let mut value = Value::default();
-        assert!(!read_row(Arc::clone(&row), b"kez", 5, &mut value));
-        assert!(!read_row(Arc::clone(&row), b"ke", 5, &mut value));
-        assert!(!read_row(Arc::clone(&row), b"keyv", 5, &mut value));
-        assert!(!read_row(Arc::clone(&row), b"key", 4, &mut value));
-        assert!(value.is_empty());
-        assert!(read_row(row, b"key", 5, &mut value));
-        assert_eq!(&value[..], b"value");
-    }
-
-    #[test]
-    fn long_and_empty_rows_read_back() {
-        let cache = Cache::new(1 << 30);
-        let mut value = Value::default();
-        for bytes_len in [0, 1, SHARED_BYTES_MIN - 1, SHARED_BYTES_MIN, 1 << 20] {
-            let long = vec![7; bytes_len];
-            cache.row_fill(b"", 5, &long);
-            assert!(cache.row_get(b"", 5, &mut value));
-            assert_eq!(&value[..], long);
-        }
-        assert_eq!(value.to_bytes().as_ptr(), value.as_ptr(), "a long row is shared");
     }
 
     #[test]

@@ -5,7 +5,6 @@ pub(super) const VARINT_BYTES_MAX: usize = 10;
 
 /// Appends `value` as a varint.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the last group has seven bits")]
 pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);

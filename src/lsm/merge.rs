@@ -3,7 +3,6 @@
 use super::{Index, Result, memtable, table::RunIter};
 
 /// Where records come from.
-#[expect(clippy::large_enum_variant, reason = "a cursor has a few sources, each for as long as it lives")]
 pub(super) enum Source {
     Memtable(memtable::Cursor),
     Run(RunIter),

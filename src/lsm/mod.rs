@@ -68,6 +68,7 @@ mod manifest;
 pub mod memtable;
 mod merge;
 mod options;
+mod rows;
 mod stats;
 mod store;
 mod table;
