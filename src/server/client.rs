@@ -102,6 +102,11 @@ impl Client {
         state.message_bytes = bytes;
     }
 
+    /// What the message in the executor took of [`InFlight`]; 0 if there is none.
+    pub(super) fn message_bytes(&self) -> usize {
+        self.lock().message_bytes
+    }
+
     /// Marks that the message has left the executor.
     fn end_message(&self, state: &mut State) {
         state.busy = false;

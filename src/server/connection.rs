@@ -269,11 +269,11 @@ impl Connection {
     }
 
     /// A client that takes too long to read its replies is closed; so is one that waits until all it sends is taken
-    /// before it reads a reply, and has sent more than it may, or others wait for memory that it may have.
+    /// before it reads a reply, and has sent more than it may, or if others wait for the memory of its message.
     fn check_unsent(&mut self, may_read: bool) -> Result<(), Close> {
         self.client.check_soft_limit(self.services.shard.now().boot_us / 1000);
         let (sent, _, _) = self.client.sent_and_unsent();
-        let keeps_memory = self.services.in_flight.waiting() > 0;
+        let keeps_memory = self.services.in_flight.waiting() > 0 && self.client.message_bytes() > 0;
         let is_stuck = ((!may_read && !self.ended) || keeps_memory) && sent == self.stuck.1;
         self.stuck = (if is_stuck { self.stuck.0 + 1 } else { 0 }, sent);
         if self.stuck.0 > STUCK_CHECKS_MAX {
