@@ -1,4 +1,4 @@
-//! What the settings of a running node do to connections that are there already.
+//! What the settings of a running node do to connections that are there already, and to commands wherever they run.
 
 use super::{client::Client, dispatch::on_a_node};
 
@@ -30,5 +30,17 @@ fn a_limit_of_unread_replies_holds_for_those_who_came_before_it() {
             }
         }
         slow.closed().await;
+    });
+}
+
+#[test]
+fn a_slow_command_that_runs_on_the_pool_is_in_the_slow_log() {
+    on_a_node(async |server| {
+        let mut client = Client::connect(server).await;
+        client.ok(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]).await;
+        client.ok(&["SLOWLOG", "RESET"]).await;
+        assert_eq!(client.ask(&["SLOWLOG", "LEN"]).await, ":1\r\n", "SLOWLOG RESET itself");
+        assert_eq!(client.ask(&["KEYS", "*"]).await, "*0\r\n");
+        assert_eq!(client.ask(&["SLOWLOG", "LEN"]).await, ":3\r\n", "SLOWLOG LEN and KEYS");
     });
 }

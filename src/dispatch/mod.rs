@@ -26,7 +26,7 @@ use crate::{
     lsm::Access,
     metrics::Counter,
     resp::{Args, Limits, Outbox, ReplyWriter},
-    session::Session,
+    session::{ClientInfo, Session},
 };
 
 /// One client's side of the talk, between batches.
@@ -152,7 +152,7 @@ impl<'a> Batch<'a> {
                 let session = &mut self.conversation.session;
                 let mut writer = ReplyWriter::new(&mut reply, session.protocol);
                 let result = run(session, &args, &mut writer);
-                self.tally.ran(command, &args, (0, 0));
+                self.tally.ran(command, &args, reply.len(), (0, 0));
                 self.finish_session_command(command, reply, result);
                 if self.conversation.session.closing {
                     return ControlFlow::Break(None);
@@ -211,6 +211,7 @@ impl<'a> Batch<'a> {
         };
         let session = &self.conversation.session;
         let seed = fastrand::u64(..);
+        let bytes_before = self.replies.len();
         let view = published.view(Access::Memory, session.db, now, seed);
         let mut writer = ReplyWriter::bounded(&mut self.replies, session.protocol, self.reply_bytes_max);
         let mark = writer.mark();
@@ -223,7 +224,7 @@ impl<'a> Batch<'a> {
         drop(view);
         match result {
             Ok(()) => {
-                self.tally.ran(command, &args, lookups);
+                self.tally.ran(command, &args, self.replies.len() - bytes_before, lookups);
                 if !self.conversation.session.keeps_reply() {
                     ReplyWriter::new(&mut self.replies, self.conversation.session.protocol).truncate(mark);
                 }
@@ -232,7 +233,7 @@ impl<'a> Batch<'a> {
                 let error = error.text();
                 writer.truncate(mark);
                 writer.error(&error);
-                self.tally.ran(command, &args, lookups);
+                self.tally.ran(command, &args, self.replies.len() - bytes_before, lookups);
                 self.tally.failed(command, error.into_owned());
                 if !self.conversation.session.keeps_reply() {
                     ReplyWriter::new(&mut self.replies, self.conversation.session.protocol).truncate(mark);
@@ -370,9 +371,10 @@ pub struct ColdReads {
     pub needs_executor: bool,
 }
 
-/// Runs reads that may wait for the disk, in order, until their replies exceed `replies_bytes_max`.
+/// Runs reads of `client` that may wait for the disk, in order, until their replies exceed `replies_bytes_max`.
 pub fn run_cold_reads(
     services: &Services,
+    client: &ClientInfo,
     published: &Published,
     mut reads: VecDeque<ColdRead>,
     replies_bytes_max: usize,
@@ -389,9 +391,8 @@ pub fn run_cold_reads(
         let mut writer = ReplyWriter::bounded(&mut replies, call.protocol, reply_bytes_max);
         let mark = writer.mark();
         let result = run_read(run, &view, &call.args, &mut writer);
-        services
-            .stats
-            .local(|local| tally::count_one(local, call, started.elapsed(), view.lookups(), &result));
+        let took = started.elapsed();
+        services.stats.local(|local| tally::count_one(local, call, took, view.lookups(), &result));
         match result {
             Ok(()) => {}
             Err(Failure::Client(error)) => {
@@ -405,6 +406,7 @@ pub fn run_cold_reads(
             }
             Err(Failure::Local(error)) => panic!("the data cannot be read: {error}"),
         }
+        services.note_slow(client, &call.args, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         if call.silent {
             writer.truncate(mark);
         }

@@ -1,7 +1,9 @@
 //! What a batch ran on the connection's own task: counted here, and handed to the thread's counters once a batch.
 //!
-//! Calls of one command, one after the other, are timed together, so that a pipeline costs two looks at the clock. Only
-//! if a command is slow sooner than such a run usually takes is each timed by itself.
+//! Calls of one command, one after the other, are timed together, so that a pipeline costs two looks at the clock. A call
+//! that may have taken long, since it has many arguments or answered much, ends its run: the time of the run is then its
+//! own, but for the few small calls before it. Only if a command is slow sooner than such a run usually takes is each timed
+//! by itself.
 
 use std::time::{Duration, Instant};
 
@@ -39,11 +41,18 @@ pub(super) fn count_one(
 /// A threshold of slowness from which on calls are timed one by one.
 const SLOW_SOON: Duration = Duration::from_millis(2);
 
+/// Calls timed together at most, so that none is taken for slow because of all that ran before it.
+const RUN_CALLS_MAX: u64 = 64;
+
+/// Arguments, and bytes of a reply, from which on a call may have taken long.
+const HEAVY_ARGS: usize = 32;
+const HEAVY_REPLY_BYTES: usize = 4096;
+
 /// Calls of one command, one after the other.
 struct Run {
     command: &'static Command,
     calls: u64,
-    /// The words of the call, if it is the only one.
+    /// The words of the call that is slow, if the run is.
     args: Option<Args>,
 }
 
@@ -64,9 +73,13 @@ impl Tally {
     pub(super) fn start(services: &Services) -> Self {
         let settings = services.config.settings();
         let slow = [settings.slowlog_log_slower_than, settings.latency_monitor_threshold];
+        Self::slower_than(slow.into_iter().flatten().min().unwrap_or(Duration::MAX))
+    }
+
+    fn slower_than(slow: Duration) -> Self {
         Self {
             last: Instant::now(),
-            slow: slow.into_iter().flatten().min().unwrap_or(Duration::MAX),
+            slow,
             run: None,
             done: Vec::new(),
             failed: Vec::new(),
@@ -76,22 +89,30 @@ impl Tally {
         }
     }
 
-    /// Counts a command that has run.
-    pub(super) fn ran(&mut self, command: &'static Command, args: &Args, (hits, misses): (u64, u64)) {
+    /// Counts a command that has run and answered with so many bytes.
+    pub(super) fn ran(
+        &mut self,
+        command: &'static Command,
+        args: &Args,
+        reply_bytes: usize,
+        (hits, misses): (u64, u64),
+    ) {
         self.hits += hits;
         self.misses += misses;
+        let is_timed_alone = self.slow < SLOW_SOON;
+        let is_heavy = args.len() >= HEAVY_ARGS || reply_bytes >= HEAVY_REPLY_BYTES;
         match &mut self.run {
-            Some(run) if run.command.id == command.id && self.slow >= SLOW_SOON => {
+            Some(run) if run.command.id == command.id && run.calls < RUN_CALLS_MAX => {
                 run.calls += 1;
-                run.args = None;
+                // A clone shares the request's buffer.
+                run.args = is_heavy.then(|| args.clone());
             }
             _ => {
                 self.close();
-                // A clone shares the request's buffer.
                 self.run = Some(Run { command, calls: 1, args: Some(args.clone()) });
             }
         }
-        if self.slow < SLOW_SOON {
+        if is_heavy || is_timed_alone {
             self.close();
         }
     }
@@ -121,14 +142,15 @@ impl Tally {
             return;
         }
         services.stats.local(|local| self.count(local));
-        for (run, took) in self.done {
-            if took >= self.slow
-                && let Some(args) = &run.args
-            {
-                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-                services.note_slow(session.info(), args, nanos);
-            }
+        for (args, took) in self.slow_calls() {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            services.note_slow(session.info(), args, nanos);
         }
+    }
+
+    fn slow_calls(&self) -> impl Iterator<Item = (&Args, Duration)> {
+        let slow = self.done.iter().filter(|(_, took)| *took >= self.slow);
+        slow.filter_map(|(run, took)| Some((run.args.as_ref()?, *took)))
     }
 
     fn count(&self, local: &Local) {
@@ -151,5 +173,52 @@ impl Tally {
         if self.misses > 0 {
             local.count(Counter::KeyspaceMisses, self.misses);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command;
+
+    /// Counts one call of GET that began so long ago.
+    fn get(tally: &mut Tally, key: &str, reply_bytes: usize, took: Duration) {
+        let args = Args::from_slices(&[b"GET", key.as_bytes()]);
+        tally.last = tally.last.checked_sub(took).unwrap();
+        tally.ran(command::resolve(&args).unwrap(), &args, reply_bytes, (1, 0));
+    }
+
+    fn slow_keys(mut tally: Tally) -> Vec<String> {
+        tally.close();
+        tally.slow_calls().map(|(args, _)| String::from_utf8_lossy(&args[1]).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_slow_call_in_a_run_of_equal_ones_is_known() {
+        let mut tally = Tally::slower_than(SLOW_SOON);
+        for small in ["a", "b", "c"] {
+            get(&mut tally, small, 10, Duration::ZERO);
+        }
+        get(&mut tally, "large", 1 << 20, SLOW_SOON);
+        get(&mut tally, "d", 10, Duration::ZERO);
+        assert_eq!(slow_keys(tally), ["large"]);
+    }
+
+    #[test]
+    fn many_quick_calls_are_no_slow_one() {
+        let mut tally = Tally::slower_than(SLOW_SOON);
+        for _ in 0..10_000 {
+            get(&mut tally, "small", 10, Duration::from_micros(2));
+        }
+        get(&mut tally, "large", 1 << 20, Duration::ZERO);
+        assert!(slow_keys(tally).is_empty());
+    }
+
+    #[test]
+    fn each_call_is_timed_alone_where_little_is_slow() {
+        let mut tally = Tally::slower_than(Duration::from_micros(500));
+        get(&mut tally, "a", 10, Duration::ZERO);
+        get(&mut tally, "b", 10, Duration::from_millis(1));
+        assert_eq!(slow_keys(tally), ["b"]);
     }
 }

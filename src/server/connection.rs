@@ -357,10 +357,11 @@ impl Connection {
     ) -> Result<(), Close> {
         loop {
             let services = Arc::clone(&self.services);
+            let info = Arc::clone(self.conversation.session.info());
             let (answer, answered) = oneshot::channel();
             self.services.shard.run_blocking(move || {
                 // The connection may be gone; then nobody wants the answer.
-                drop(answer.send(dispatch::run_cold_reads(&services, &published, reads, UNSENT_MAX)));
+                drop(answer.send(dispatch::run_cold_reads(&services, &info, &published, reads, UNSENT_MAX)));
             });
             let done = answered.await.map_err(|_| Close::AtOnce)?;
             self.client.send(done.replies);

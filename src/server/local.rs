@@ -70,9 +70,16 @@ impl LocalClient {
             None => {}
             Some(Tail::Cold(published, reads)) => {
                 let services = Arc::clone(&self.services);
+                let info = Arc::clone(conversation.session.info());
                 let (answer, answered) = tokio::sync::oneshot::channel();
                 self.services.shard.run_blocking(move || {
-                    drop(answer.send(dispatch::run_cold_reads(&services, &published, reads, usize::MAX)));
+                    drop(answer.send(dispatch::run_cold_reads(
+                        &services,
+                        &info,
+                        &published,
+                        reads,
+                        usize::MAX,
+                    )));
                 });
                 let Ok(done) = answered.await else { return LocalReply::NotDone };
                 replies.append(done.replies);
