@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::anyhow;
 use sisyphusdb::config::{Config, Loaded, LogLevel, Machine, Sources};
-use sisyphusdb::server::Server;
+use sisyphusdb::server::{Server, verify};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::filter::LevelFilter;
@@ -33,17 +33,29 @@ fn main() -> ExitCode {
     };
     let config = match Config::load(sources) {
         Ok(Loaded::Run(config)) => Arc::new(*config),
-        Ok(Loaded::Print(text)) => {
-            // Whoever closed the pipe does not want to read it.
-            let _ = io::stdout().write_all(text.as_bytes());
-            return ExitCode::SUCCESS;
+        Ok(Loaded::Verify(config)) => {
+            return match verify(&config) {
+                Ok(found) => print(&format!(
+                    "the log is whole; so are {} tables with {} records in {} bytes\n",
+                    found.tables, found.records, found.bytes
+                )),
+                Err(error) => complain(&error),
+            };
         }
+        Ok(Loaded::Print(text)) => return print(&text),
         Err(error) => return complain(&error),
     };
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error),
     }
+}
+
+/// Text on standard output, and the status of success.
+fn print(text: &str) -> ExitCode {
+    // Whoever closed the pipe does not want to read it.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// One line on standard error, and the status of failure. The text of every error names its cause.

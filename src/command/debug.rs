@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::node::{Ask, NodeContext};
 use super::spec::{Command, Compare, Keys, SECOND_KEY, flag};
 use super::{digest, help};
-use crate::config::DebugCommand;
 use crate::glob;
 use crate::keyspace::{CommandError, Result, View, WriteTxn, key, string};
 use crate::number::parse_integer;
@@ -83,23 +82,6 @@ const fn node(name: &'static str, syntax: &'static str, run: super::spec::NodeHa
 
 const fn read(name: &'static str, syntax: &'static str, run: super::spec::ReadHandler) -> Command {
     Command::read(name, syntax, run).flag(FLAGS)
-}
-
-/// The refusal of a command that `allowed` does not allow to a client, `local` if it is on this machine.
-pub fn refused(command: &Command, allowed: DebugCommand, local: bool) -> Option<CommandError> {
-    let may = match allowed {
-        DebugCommand::Yes => true,
-        DebugCommand::Local => local,
-        DebugCommand::No => false,
-    };
-    if may || !command.has(flag::DEBUG) {
-        return None;
-    }
-    Some(CommandError::other(
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
-         local connection, otherwise you need to set this option in the configuration file, and then restart the \
-         server.",
-    ))
 }
 
 fn ignored(_: &mut Session, _: &Args, out: &mut ReplyWriter<'_>) -> Result<()> {

@@ -27,7 +27,6 @@ mod tests;
 
 use self::arguments::{unknown_command, unknown_subcommand, wrong_arity, wrong_usage};
 pub use self::connection::protocol_chosen;
-pub use self::debug::refused as debug_refused;
 pub use self::latency::Latency;
 pub use self::node::{Ask, NodeContext, Shutdown};
 pub use self::slowlog::{Slow, Slowlog};

@@ -20,7 +20,8 @@ pub fn help() -> String {
     let mut text = format!(
         "{}\
          A Redis-compatible, disk-backed store whose acknowledged writes are on disk.\n\n\
-         Usage: sisyphusdb [file] [--name value …] [-]\n\n  \
+         Usage: sisyphusdb [--verify] [file] [--name value …] [-]\n\n  \
+         --verify        reads and checks all data in `dir`, serves nothing, and ends\n  \
          file            a configuration file in the grammar of redis.conf\n  \
          --name value    sets a directive; see below\n  \
          -               reads more of the configuration from standard input\n  \

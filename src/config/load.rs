@@ -32,6 +32,8 @@ pub struct Sources<'a> {
 pub enum Loaded {
     /// Run a node.
     Run(Box<Config>),
+    /// Check everything in the data directory and end.
+    Verify(Box<Config>),
     /// Print this and end.
     Print(String),
 }
@@ -67,7 +69,11 @@ impl Config {
             Some("-v" | "--version") => return Ok(Loaded::Print(document::version())),
             _ => {}
         }
-        let line = command_line(&sources.arguments)?;
+        let (is_verify, arguments) = match sources.arguments.split_first() {
+            Some((first, rest)) if first == "--verify" => (true, rest),
+            _ => (false, &sources.arguments[..]),
+        };
+        let line = command_line(arguments)?;
         let mut values = Values::defaults();
         if let Some(file) = &line.file {
             read_file(Path::new(file), &mut values, 0)?;
@@ -84,7 +90,8 @@ impl Config {
             apply(&place, name, &words, &mut values, 0)?;
         }
         let file = line.file.as_deref().map(Path::new).map(absolute).transpose()?;
-        Self::new(values, file, sources.machine).map(|config| Loaded::Run(Box::new(config)))
+        let config = Box::new(Self::new(values, file, sources.machine)?);
+        Ok(if is_verify { Loaded::Verify(config) } else { Loaded::Run(config) })
     }
 
     /// The configuration of a node started with these flags alone, on this machine: `[("port", "auto"), …]`.

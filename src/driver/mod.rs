@@ -30,7 +30,7 @@ pub use self::{
     clock::MachineClock,
     core::{Core, Fatal, LogGauges, LogInput, Scratch, Task},
     inbox::Inbox,
-    recovery::{RecoveryError, Setup, recover},
+    recovery::{RecoveryError, Setup, recover, verify},
 };
 use self::{
     jobs::{Workers, die},

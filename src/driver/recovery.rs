@@ -148,6 +148,15 @@ fn check_parts(disk: &dyn Disk) -> Result<(), RecoveryError> {
     Ok(())
 }
 
+/// Reads the tables of the shard in the directory `shard-0` and checks all that can be checked of them. Nobody else may
+/// use them meanwhile.
+///
+/// # Errors
+/// [`lsm::Error::Corrupt`] names the first damage.
+pub fn verify(disk: &Arc<dyn Disk>, options: lsm::Options) -> Result<lsm::Verified, lsm::Error> {
+    Tree::open(Arc::clone(disk), TREE_DIR, options)?.verify().run()
+}
+
 fn make_directories(disk: &dyn Disk) -> std::io::Result<()> {
     for dir in [SHARD_DIR, LOG_DIR, TREE_DIR] {
         disk.create_dir(dir)?;

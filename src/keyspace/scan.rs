@@ -76,23 +76,3 @@ pub(crate) fn random_key(view: &View<'_>) -> Result<Option<Vec<u8>>> {
     }
     Ok(view.rng().choice(neighbours))
 }
-
-/// Shows up to `count` keys of `slot` in the selected database.
-pub fn keys_in_slot(view: &View<'_>, slot: u16, count: usize, mut show: impl FnMut(&[u8])) -> Result {
-    let keyspace = view.keyspace();
-    let mut prefix = family_prefix(META, keyspace);
-    prefix.extend_from_slice(&slot.to_be_bytes());
-    let from = prefix.clone();
-    let mut walk = view.walk(prefix, &from)?;
-    let mut shown = 0;
-    while let Some(key) = walk.key()
-        && shown < count
-    {
-        if view.shows(&Header::decode(walk.value()).0) {
-            show(&key[META_PREFIX_BYTES..]);
-            shown += 1;
-        }
-        walk.next()?;
-    }
-    Ok(())
-}

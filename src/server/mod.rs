@@ -21,7 +21,7 @@ use tokio::{
 pub use self::{
     identity::{Identity, IdentityError},
     local::{LocalClient, LocalReply},
-    open::OpenError,
+    open::{OpenError, verify},
 };
 use crate::{
     command::{self, Command},

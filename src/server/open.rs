@@ -14,7 +14,7 @@ use super::identity::{Identity, IdentityError};
 use crate::{
     config::Config,
     disk::{Disk, RealDisk},
-    driver::{Core, RecoveryError, Setup, recover},
+    driver::{self, Core, MachineClock, RecoveryError, Setup, recover},
     executor::{Clock, Limits, Tuning},
     keyspace, log, lsm,
 };
@@ -53,6 +53,12 @@ pub enum OpenError {
     /// The shard cannot be recovered.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
+    /// There is nothing to verify.
+    #[error("the data directory {0} is that of no node: there is no `meta`")]
+    NoNode(String),
+    /// A table is damaged.
+    #[error("the tables are damaged: {0}")]
+    Damaged(#[source] lsm::Error),
 }
 
 /// An opened data directory.
@@ -81,6 +87,20 @@ pub(super) fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, OpenErr
     })?;
     let (core, identity) = recover_node(&disk, config, clock)?;
     Ok(Opened { core, identity, lock, disk })
+}
+
+/// Checks everything in the data directory that `config` names: identity, log and boot rule by opening it as a start does,
+/// which replays the log; then every block of every table.
+///
+/// # Errors
+/// What would keep the node from starting, or the first damage that is found.
+pub fn verify(config: &Config) -> Result<lsm::Verified, OpenError> {
+    if !config.dir.join("meta").exists() {
+        return Err(OpenError::NoNode(config.dir.display().to_string()));
+    }
+    let Opened { core, disk, lock: _lock, .. } = open(config, &MachineClock)?;
+    drop(core);
+    driver::verify(&disk, tree_options(config)).map_err(OpenError::Damaged)
 }
 
 /// Recovers the node that has run on this disk, or makes one, whose identity is kept once everything else is there.

@@ -78,3 +78,31 @@ fn a_node_that_lost_a_part_of_its_directory_does_not_start_as_an_empty_one() {
         }
     }
 }
+
+#[test]
+fn verify_finds_a_damaged_table_and_nothing_else() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("data");
+    let launch = Launch::new(&dir);
+    assert_eq!(launch.verify().0, Some(1), "there is no node");
+    assert!(!dir.exists(), "and none is made");
+    let mut server = launch.start();
+    assert!(server.client().set(b"key", b"value").unwrap());
+    assert_eq!(launch.verify().0, Some(1), "the node uses the directory");
+    // What is in memory is written out.
+    server.terminate();
+    let (status, text) = launch.verify();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.starts_with("the log is whole; so are ") && !text.contains(" 0 tables"), "{text}");
+
+    let tables = std::fs::read_dir(dir.join("shard-0/tree/gen-000001")).unwrap();
+    let mut tables = tables.map(|entry| entry.unwrap().path());
+    let table = tables.find(|path| path.extension().is_some_and(|end| end == "table")).unwrap();
+    let mut bytes = std::fs::read(&table).unwrap();
+    bytes[0] ^= 1;
+    std::fs::write(&table, bytes).unwrap();
+    let (status, text) = launch.verify();
+    assert_eq!(status, Some(1), "{text}");
+    let name = table.file_name().unwrap().to_str().unwrap();
+    assert!(text.contains(name) && text.lines().count() == 1, "{text}");
+}

@@ -103,6 +103,11 @@ fn the_command_line_is_that_of_redis_server() {
     assert_eq!(value(&run(&["--lua-time-limit", "7"]), "busy-reply-threshold"), "7");
     assert!(matches!(load(&["--help"], &[], ""), Ok(Loaded::Print(text)) if text.contains("--http-port")));
     assert!(matches!(load(&["-v"], &[], ""), Ok(Loaded::Print(text)) if text.starts_with("sisyphusdb ")));
+    let Ok(Loaded::Verify(config)) = load(&["--verify", "--port", "7005"], &[], "") else {
+        panic!("it should load")
+    };
+    assert_eq!(config.port, Some(7005));
+    assert!(load(&["--port", "7005", "--verify"], &[], "").is_err(), "it is the first word");
     let Ok(Loaded::Run(config)) = load(&["-"], &[], "port 7004") else { panic!("it should load") };
     assert_eq!(config.port, Some(7004));
 }

@@ -64,6 +64,14 @@ impl<'a> Launch<'a> {
         Server { child, port: ports[0], log }
     }
 
+    /// Runs the process with `--verify`; returns its exit status and what it printed.
+    pub(crate) fn verify(&self) -> (Option<i32>, String) {
+        let run =
+            Command::new(program()).args(["--verify", "--dir", self.dir.to_str().unwrap()]).output().unwrap();
+        let text = [run.stdout, run.stderr].concat();
+        (run.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Starts the process and waits until it answers PING.
     pub(crate) fn start(&self) -> Server {
         self.try_start().unwrap_or_else(|output| panic!("the server does not start:\n{output}"))
