@@ -134,6 +134,7 @@ pub(crate) const CASES: &[Case] = &[
         CLIENT UNBLOCK 99999999 => 0
         CLIENT UNBLOCK x => -ERR value is not an integer or out of range
         CLIENT UNBLOCK 1 FOO => -ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR
+        CLIENT UNBLOCK 99999999 TIMEOUT x => 0
         "#,
     ),
     Case(

@@ -243,7 +243,8 @@ fn kill(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> R
 
 fn unblock(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
     let mut reader = args.reader(3);
-    let how = if reader.remaining() == 0 || reader.token("TIMEOUT") {
+    // As in Valkey, a reason counts only if nothing stands behind it.
+    let how = if reader.remaining() != 1 || reader.token("TIMEOUT") {
         Unblocked::Timeout
     } else if reader.token("ERROR") {
         Unblocked::Error
@@ -251,7 +252,6 @@ fn unblock(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -
         return Err(error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".to_owned()));
     };
     let id = args.reader(2).integer()?;
-    reader.finish()?;
     let client = u64::try_from(id).ok().and_then(|id| node.clients.get(id));
     out.integer(i64::from(client.is_some_and(|client| client.unblock(how))));
     Ok(None)
