@@ -6,6 +6,9 @@ use super::values::Values;
 /// A directive that is at fault, and what is wrong.
 type Fault = (&'static str, String);
 
+/// What stands around the value in a reply of one value, in bytes, at most.
+const REPLY_HEADER_BYTES: u64 = 1024;
+
 /// Checks what one row alone cannot: at start, and again for each CONFIG SET.
 pub(super) fn consistent(values: &Values, machine: &Machine) -> Result<(), Fault> {
     protected(values)?;
@@ -57,6 +60,15 @@ fn sizes(values: &Values) -> Result<(), Fault> {
         return Err((
             "client-query-buffer-limit",
             format!("it must be at least proto-max-bulk-len, which is {bulk}"),
+        ));
+    }
+    // Else there were values that can be written and not read.
+    if values.number::<u64>("reply-bytes-max") < bulk.saturating_add(REPLY_HEADER_BYTES) {
+        return Err((
+            "reply-bytes-max",
+            format!(
+                "it must be at least proto-max-bulk-len, which is {bulk}, and {REPLY_HEADER_BYTES} bytes"
+            ),
         ));
     }
     Ok(())

@@ -189,7 +189,11 @@ fn directives_must_agree_with_each_other() {
         (&["--maxclients", "19000"], "maxclients: The operating system is not able to handle"),
         (&["--proto-max-bulk-len", "80mb"], "proto-max-bulk-len: a value of 83886080 bytes does not fit"),
         (&["--client-query-buffer-limit", "1mb"], "client-query-buffer-limit: it must be at least"),
-        (&["--client-query-buffer-limit", "4gb"], "client-query-buffer-limit: argument must be between"),
+        (
+            &["--client-query-buffer-limit", "4gb"],
+            "--client-query-buffer-limit: client-query-buffer-limit 4gb: argument must be between",
+        ),
+        (&["--reply-bytes-max", "1mb"], "reply-bytes-max: it must be at least"),
         (&["--raft-heartbeat-ms", "60"], "raft-promise-ms: it must be at least twice"),
         (&["--raft-promise-ms", "150"], "raft-election-ms: it must be more than"),
         (&["--http-port", "6379"], "http-port: 6379 is the value of port too"),
