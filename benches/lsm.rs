@@ -102,11 +102,13 @@ fn thread<J: Send + 'static>(results: Sender<Installed>, run: fn(J) -> Installed
 }
 
 impl Node {
-    fn new(workload: &Workload) -> Node {
+    /// `level0_runs` is how many runs level 0 has when it is merged; `None`: as the options say.
+    fn new(workload: &Workload, level0_runs: Option<usize>) -> Node {
         let dir = tempfile::tempdir().expect("a directory");
         let disk = Arc::new(RealDisk::new(dir.path().to_owned()).expect("a directory"));
-        let options =
-            Options::new(&FAMILIES, Arc::new(Cache::new(workload.cache_bytes)), workload.memtable_bytes);
+        let cache = Arc::new(Cache::new(workload.cache_bytes));
+        let mut options = Options::new(&FAMILIES, cache, workload.memtable_bytes);
+        options.levels.level0_runs = level0_runs.unwrap_or(options.levels.level0_runs);
         let (done, results) = channel();
         Node {
             tree: Tree::open(disk, "tree", options).expect("an empty tree"),
@@ -218,7 +220,7 @@ fn filters(before: &Stats, after: &Stats) -> String {
 /// Runs all of it and prints what came out.
 pub(crate) fn run(workload: &Workload) {
     let mut rng = fastrand::Rng::with_seed(workload.seed);
-    let mut node = Node::new(workload);
+    let mut node = Node::new(workload, None);
     let mut order: Vec<u64> = (0..workload.records).map(|number| 2 * number).collect();
     let user_bytes = workload.records * (29 + workload.value_bytes as u64);
     for name in ["fillrandom", "overwrite"] {
@@ -268,4 +270,25 @@ pub(crate) fn run(workload: &Workload) {
         }
     }
     line("scan of 100, per record", 20_000 * 100, &start, "");
+    filters_of_level0(workload, &mut rng);
+}
+
+/// How many useless reads the filters save while level 0 has eight tables that all span all keys.
+fn filters_of_level0(workload: &Workload, rng: &mut fastrand::Rng) {
+    const RUNS: usize = 8;
+    let mut node = Node::new(workload, Some(RUNS + 1));
+    let mut order: Vec<u64> = (0..workload.records / 4).map(|number| 2 * number).collect();
+    rng.shuffle(&mut order);
+    for part in order.chunks(order.len().div_ceil(RUNS)) {
+        node.write(workload, part, rng);
+        node.settle();
+    }
+    let stats = node.tree.stats();
+    assert_eq!(stats.level0_runs, RUNS as u64, "each part is a run: {stats:?}");
+    let absent: Vec<u64> = order.iter().map(|number| number + 1).collect();
+    node.read(&absent, false);
+    let (before, start) = (node.tree.stats(), Start::now());
+    node.read(&absent, false);
+    let saved = filters(&before, &node.tree.stats());
+    line("readmissing, 8 tables", absent.len() as u64, &start, &saved);
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_skiplist::SkipMap;
@@ -15,6 +16,8 @@ use crate::workload;
 
 /// Keys that are there when a look-up or an insertion is measured.
 const KEYS: u64 = 500_000;
+/// Words of an entry besides its key and its value: links, lengths, index.
+const LINK_WORDS: usize = 4;
 /// Keys of a batch, which the memtable may look up together.
 const BATCH: usize = 64;
 
@@ -126,18 +129,43 @@ pub fn run(rounds: usize) {
         "{KEYS} keys of 29 bytes, 64-byte values, batches of {BATCH}, {rounds} rounds, medians in ns/op\n"
     );
     println!("| table | new key | overwrite | find | find and copy 64 B |\n|---|---|---|---|---|");
+    println!("| arena append alone | {} | – | – | – |", median((0..rounds).map(append_alone).collect()));
     row("sisyphusdb", (0..rounds).map(measure::<Ours>).collect());
     row("crossbeam-skiplist", (0..rounds).map(measure::<Crossbeam>).collect());
     row("BTreeMap", (0..rounds).map(measure::<BTree>).collect());
 }
 
 fn row(name: &str, rounds: Vec<[u64; 4]>) {
-    let median = |column: usize| {
-        let mut values: Vec<u64> = rounds.iter().map(|round| round[column]).collect();
-        values.sort_unstable();
-        values[values.len() / 2]
-    };
-    println!("| {name} | {} | {} | {} | {} |", median(0), median(1), median(2), median(3));
+    let [insert, overwrite, find, read] =
+        [0, 1, 2, 3].map(|column| median(rounds.iter().map(|round| round[column]).collect()));
+    println!("| {name} | {insert} | {overwrite} | {find} | {read} |");
+}
+
+fn median(mut values: Vec<u64>) -> u64 {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// What new keys cost at least: the words of key, value and links are stored behind each other, and nothing leads to them.
+fn append_alone(round: usize) -> u64 {
+    let mut random = fastrand::Rng::with_seed(round as u64);
+    let mut keys: Vec<Vec<u8>> = (0..KEYS).map(workload::key).collect();
+    random.shuffle(&mut keys);
+    let words = (keys[0].len().div_ceil(8) + 64 / 8 + LINK_WORDS) * KEYS as usize;
+    let arena: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
+    let mut end = 0;
+    let value = [5; 64];
+    per_key(&keys, |batch| {
+        for bytes in batch.iter().flat_map(|key| [key.as_slice(), &value]) {
+            for chunk in bytes.chunks(8) {
+                let mut word = [0; 8];
+                word[..chunk.len()].copy_from_slice(chunk);
+                arena[end].store(u64::from_be_bytes(word), Ordering::Relaxed);
+                end += 1;
+            }
+            end += LINK_WORDS / 2;
+        }
+    })
 }
 
 fn measure<T: Table>(round: usize) -> [u64; 4] {
