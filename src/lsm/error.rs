@@ -37,6 +37,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the disk is full. What was written is no part of the tree then: a job gives it up, and is tried again later.
+    pub fn is_no_room(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Error::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+
     /// Whether the node has to stop.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, Error::WouldBlock)

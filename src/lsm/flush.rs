@@ -9,7 +9,8 @@ use super::{
     compaction::{Outputs, dead_in},
     memtable::Memtable,
     store::Store,
-    version::{Edit, Flushed, Listed},
+    table::Table,
+    version::{Edit, Flushed, Listed, Version},
 };
 use crate::bugs::{self, Bug};
 
@@ -32,12 +33,26 @@ impl FlushJob {
     /// Runs the job.
     ///
     /// # Errors
-    /// Any error is fatal for the node.
+    /// Any error is fatal for the node; that the disk has no room is none, since the log has what the memtable has.
     pub fn run(self) -> Result<Installed> {
+        let installed = match self.write() {
+            Ok(version) => Installed::flush(version),
+            Err(error) if error.is_no_room() => {
+                tracing::warn!(%error, "the disk has no room for a memtable, which is kept");
+                Installed::flush_without_room()
+            }
+            Err(error) => return Err(error),
+        };
+        self.store.empty_trash()?;
+        Ok(installed)
+    }
+
+    fn write(&self) -> Result<Arc<Version<Table>>> {
         assert!(self.after <= self.last, "a memtable ends after it begins");
         let mut outputs = Outputs::new(&self.store, 0, self.after.index + 1);
         let mut graves = Vec::new();
         if let Some(memtable) = &self.memtable {
+            self.store.leaves_room(memtable.used_bytes())?;
             let mut cursor = memtable.cursor(self.last.index);
             cursor.seek_first();
             while cursor.valid() {
@@ -51,9 +66,7 @@ impl FlushJob {
             }
         }
         let added = outputs.finish()?;
-        let counters = &self.store.context.counters;
-        counters.flushes.add(1);
-        counters.flushed_bytes.add(added.iter().map(|placed| placed.bytes()).sum());
+        let written_bytes = added.iter().map(|placed| placed.bytes()).sum();
         let position = self.recorded_position();
         let version = self.store.commit(|latest| {
             assert!(
@@ -69,8 +82,10 @@ impl FlushJob {
             edit.added.extend(added.into_iter().map(|placed| Listed { level: 0, run, placed }));
             Ok(edit)
         })?;
-        self.store.empty_trash()?;
-        Ok(Installed::flush(version))
+        let counters = &self.store.context.counters;
+        counters.flushes.add(1);
+        counters.flushed_bytes.add(written_bytes);
+        Ok(version)
     }
 
     fn flushed(&self, position: Position, log_reset_pending: bool) -> Flushed {
@@ -88,9 +103,9 @@ impl FlushJob {
 
 /// Adds to `edit` what `graves` make known of the tables that are there.
 fn mark_dead(
-    tables: impl Iterator<Item = Listed<super::table::Table>>,
+    tables: impl Iterator<Item = Listed<Table>>,
     graves: &[(Bytes, Index)],
-    edit: &mut Edit<super::table::Table>,
+    edit: &mut Edit<Table>,
 ) -> Result<()> {
     if graves.is_empty() {
         return Ok(());

@@ -19,7 +19,7 @@
 //! A new manifest is written beside the old one, synced and renamed over it, and the directory is synced: there is always
 //! exactly one, whole. With 100 bytes a table that is cheap up to about 5,000 tables, and there is no tail to repair.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
@@ -141,18 +141,39 @@ impl Manifest {
     /// Makes this the manifest of `dir`, durably.
     ///
     /// # Errors
-    /// [`Error::Io`]: nobody knows then which of the two manifests the directory has, and the node has to stop.
+    /// See [`Manifest::publish`].
     pub(super) fn write(&self, disk: &dyn Disk, dir: &str) -> Result<()> {
+        self.prepare(disk, dir)?;
+        Self::publish(disk, dir)
+    }
+
+    /// Writes what is to be the manifest of `dir` beside the one in force, durably.
+    pub(super) fn prepare(&self, disk: &dyn Disk, dir: &str) -> Result<()> {
         let new = join(dir, NEW_NAME);
-        let path = join(dir, NAME);
         if disk.exists(&new).at("look for", &new)? {
             disk.remove(&new).at("remove", &new)?;
         }
         let file = disk.create(&new).at("create", &new)?;
         file.write_at(&self.encode(), 0).at("write", &new)?;
-        file.sync().at("sync", &new)?;
-        disk.rename(&new, &path).at("rename", &path)?;
-        disk.sync_dir(dir).at("sync", dir)
+        file.sync().at("sync", &new)
+    }
+
+    /// Removes what was prepared, if it can be: else the next one replaces it.
+    pub(super) fn discard(disk: &dyn Disk, dir: &str) {
+        if let Err(error) = disk.remove(&join(dir, NEW_NAME)) {
+            tracing::debug!(%error, "half of a manifest stays");
+        }
+    }
+
+    /// Puts what was prepared in the place of the manifest in force.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: nobody knows then which of the two manifests the directory has, and the node has to stop.
+    pub(super) fn publish(disk: &dyn Disk, dir: &str) -> Result<()> {
+        let (new, path) = (join(dir, NEW_NAME), join(dir, NAME));
+        // Even if it says that there is no room: it may have happened.
+        disk.rename(&new, &path).map_err(io::Error::other).at("rename", &path)?;
+        disk.sync_dir(dir).map_err(io::Error::other).at("sync", dir)
     }
 
     /// Reads the manifest of `dir`, and makes sure that what was read is durable.

@@ -68,6 +68,7 @@ mod manifest;
 pub mod memtable;
 mod merge;
 mod options;
+mod retry;
 mod rows;
 mod stats;
 mod store;

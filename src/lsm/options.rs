@@ -24,6 +24,9 @@ pub struct Options {
     pub level0_runs_max: usize,
     /// Bytes that wait for compaction at which the node has to stop applying.
     pub pending_bytes_max: u64,
+    /// Free bytes of the disk that are left to the log. A flush that would take them gives up, and so does a compaction that
+    /// would take them or what memtables need. 0: who writes first has the room.
+    pub log_room_bytes: u64,
     /// Records from one restart point of a data block to the next.
     pub restart_interval: usize,
     /// Size of an index block, in bytes; each comes with one filter.
@@ -70,6 +73,7 @@ impl Options {
             levels,
             level0_runs_max: 24,
             pending_bytes_max: 16 << 30,
+            log_room_bytes: 0,
             restart_interval: 8,
             index_bytes: 4 << 10,
             filter_bits_per_key: 10,

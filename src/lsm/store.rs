@@ -1,8 +1,12 @@
 //! What a tree and its jobs share: the directory, the ids of files, and the one lock that orders the edits.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -10,7 +14,7 @@ use super::{
     error::At,
     manifest::Manifest,
     table::{Properties, Table, TableContext, TableFormat},
-    version::{Edit, Version},
+    version::{Edit, Placed, Version},
 };
 
 pub(super) struct Store {
@@ -21,6 +25,8 @@ pub(super) struct Store {
     /// No file has this id or a higher one.
     next_file_id: AtomicU64,
     edits: Mutex<Edits>,
+    /// Bytes that the merge under way may still write.
+    pub(super) merging_bytes: AtomicU64,
 }
 
 /// The durable state. Whoever holds its lock is the only one who edits: so edits have one order, and edit n + 1 is never
@@ -40,7 +46,8 @@ impl Store {
         version: Arc<Version<Table>>,
     ) -> Store {
         let edits = Mutex::new(Edits { latest: version, is_broken: false });
-        Store { context, dir, options, next_file_id: AtomicU64::new(next_file_id), edits }
+        let (next_file_id, merging_bytes) = (AtomicU64::new(next_file_id), AtomicU64::new(0));
+        Store { context, dir, options, next_file_id, edits, merging_bytes }
     }
 
     /// Returns an id that no file of this tree ever had. It is in the manifest, as a bound, before any file that has it
@@ -58,14 +65,15 @@ impl Store {
     /// The tables it adds have to be durable, with their directory entries: that is the first barrier of the flush rule.
     ///
     /// # Errors
-    /// Any error is fatal: the disk may have either version.
+    /// Any error is fatal, since the disk may have either version, but that there is no room: nothing has changed then,
+    /// and the tables that were to be added are given up.
     pub(super) fn commit(
         &self,
         change: impl FnOnce(&Version<Table>) -> Result<Edit<Table>>,
     ) -> Result<Arc<Version<Table>>> {
         let mut edits = self.lock();
         if edits.is_broken {
-            let source = std::io::Error::other("an earlier edit of the manifest failed");
+            let source = io::Error::other("an earlier edit of the manifest failed");
             return Err(Error::Io { operation: "edit", path: self.dir.clone(), source });
         }
         edits.is_broken = true;
@@ -73,7 +81,19 @@ impl Store {
         let stays = |id: u64| edit.added.iter().any(|listed| listed.placed.id() == id);
         let gone: Vec<u64> = edit.removed.iter().copied().filter(|&id| !stays(id)).collect();
         let next = Arc::new(edits.latest.edited(edit));
-        Manifest::of(&next, self.next_file_id()).write(&*self.context.disk, &self.dir)?;
+        let disk = &*self.context.disk;
+        if let Err(error) = Manifest::of(&next, self.next_file_id()).prepare(disk, &self.dir) {
+            if error.is_no_room() {
+                Manifest::discard(disk, &self.dir);
+                let known: BTreeSet<u64> = edits.latest.tables().map(Placed::id).collect();
+                for placed in next.tables().filter(|placed| !known.contains(&placed.id())) {
+                    placed.table.set_obsolete();
+                }
+                edits.is_broken = false;
+            }
+            return Err(error);
+        }
+        Manifest::publish(disk, &self.dir)?;
         for placed in edits.latest.tables().filter(|placed| gone.contains(&placed.id())) {
             placed.table.set_obsolete();
         }
@@ -104,6 +124,20 @@ impl Store {
     /// Opens a table that was written.
     pub(super) fn open_table(&self, properties: Arc<Properties>) -> Result<Arc<Table>> {
         Table::open(&self.context, &self.dir, properties).map(Arc::new)
+    }
+
+    /// Returns how many bytes the disk has left.
+    pub(super) fn free_bytes(&self) -> Result<u64> {
+        self.context.disk.free_bytes().at("measure the room of", &self.dir)
+    }
+
+    /// Fails as a full disk does if writing `bytes` would take what is left to the log.
+    pub(super) fn leaves_room(&self, bytes: u64) -> Result<()> {
+        let left = self.options.log_room_bytes;
+        if left > 0 && self.free_bytes()? < left.saturating_add(bytes) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull)).at("write tables in", &self.dir);
+        }
+        Ok(())
     }
 
     /// Makes the entries of the directory durable.

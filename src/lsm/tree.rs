@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, Weak, atomic::Ordering},
 };
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use super::{
     generation,
     manifest::{Entry, Manifest},
     memtable::{Memtable, Writer},
+    retry::Retry,
     stats::Counters,
     store::Store,
     table::{Table, TableContext, file_id},
@@ -47,6 +48,8 @@ pub struct Tree {
     sources: Arc<Sources>,
     is_flushing: bool,
     is_compacting: bool,
+    flush_retry: Retry,
+    compaction_retry: Retry,
     /// Number of the version in which nothing was left to compact.
     idle_version: Option<u64>,
     /// Memtables that left the active place: a view may still hold them.
@@ -84,6 +87,10 @@ enum Done {
     Compaction,
     /// There was nothing to compact in the version with this number.
     Idle(u64),
+    /// The disk has no room.
+    FlushWithoutRoom,
+    /// The disk has no room.
+    CompactionWithoutRoom,
 }
 
 impl Installed {
@@ -97,6 +104,14 @@ impl Installed {
 
     pub(super) fn idle(number: u64) -> Installed {
         Installed { version: None, done: Done::Idle(number) }
+    }
+
+    pub(super) fn flush_without_room() -> Installed {
+        Installed { version: None, done: Done::FlushWithoutRoom }
+    }
+
+    pub(super) fn compaction_without_room() -> Installed {
+        Installed { version: None, done: Done::CompactionWithoutRoom }
     }
 
     pub(super) fn stopped() -> Installed {
@@ -175,6 +190,8 @@ impl Tree {
             sources,
             is_flushing: false,
             is_compacting: false,
+            flush_retry: Retry::default(),
+            compaction_retry: Retry::default(),
             idle_version: None,
             left: Vec::new(),
             replaced: Vec::new(),
@@ -304,7 +321,7 @@ impl Tree {
 
     /// Returns the job that flushes the oldest sealed memtable, unless one is under way.
     pub fn next_flush(&mut self) -> Option<FlushJob> {
-        if self.is_flushing {
+        if self.is_flushing || !self.flush_retry.is_due() {
             return None;
         }
         let sealed = self.sealed.front()?;
@@ -321,7 +338,7 @@ impl Tree {
     /// Returns a job that looks for something to compact, unless one is under way or has found nothing in this version.
     pub fn next_compaction(&mut self) -> Option<CompactionJob> {
         let is_idle = self.idle_version == Some(self.version.number) && !self.store.has_trash();
-        if self.is_compacting || is_idle {
+        if self.is_compacting || is_idle || !self.compaction_retry.is_due() {
             return None;
         }
         self.is_compacting = true;
@@ -331,18 +348,17 @@ impl Tree {
 
     /// Goes over to what a job achieved, and returns the flushed position now in force: the log may be cut there.
     pub fn install(&mut self, installed: Installed) -> Position {
+        let is_flush = matches!(installed.done, Done::Flush | Done::FlushWithoutRoom);
+        let (under_way, retry) = match is_flush {
+            true => (&mut self.is_flushing, &mut self.flush_retry),
+            false => (&mut self.is_compacting, &mut self.compaction_retry),
+        };
+        assert!(std::mem::take(under_way), "a job ended that was not begun");
         match installed.done {
-            Done::Flush => {
-                assert!(self.is_flushing, "a flush ended that was not begun");
-                self.is_flushing = false;
-            }
-            Done::Compaction => {
-                assert!(self.is_compacting, "a compaction ended that was not begun");
-                self.is_compacting = false;
-            }
+            Done::Flush | Done::Compaction => *retry = Retry::default(),
+            Done::FlushWithoutRoom | Done::CompactionWithoutRoom => retry.put_off(),
             Done::Idle(number) => {
-                assert!(self.is_compacting, "a compaction ended that was not begun");
-                self.is_compacting = false;
+                *retry = Retry::default();
                 self.idle_version = Some(number);
             }
         }
@@ -381,6 +397,29 @@ impl Tree {
     /// Returns a job that copies the tree, as far as it is flushed.
     pub fn checkpoint(&self) -> CheckpointJob {
         CheckpointJob { store: Arc::clone(&self.store), version: Arc::clone(&self.version) }
+    }
+
+    /// Says that it is `now_ms`: jobs that found no room are tried again after a while. To be called every second or so.
+    pub fn retry(&mut self, now_ms: u64) {
+        self.flush_retry.tick(now_ms);
+        self.compaction_retry.tick(now_ms);
+    }
+
+    /// Whether the last flush or compaction has found no room on the disk.
+    pub fn lacks_room(&self) -> bool {
+        self.flush_retry.lacks_room() || self.compaction_retry.lacks_room()
+    }
+
+    /// Returns how many bytes of the disk are neither used nor promised: memtables become tables, and a merge may write
+    /// as much as it reads.
+    ///
+    /// # Errors
+    /// The disk does not tell.
+    pub fn room_bytes(&self) -> Result<u64> {
+        let sealed = self.sealed.iter().filter_map(|sealed| sealed.memtable.as_ref());
+        let memtables = self.writer.used_bytes() + sealed.map(|memtable| memtable.used_bytes()).sum::<u64>();
+        let merging = self.store.merging_bytes.load(Ordering::Relaxed);
+        Ok(self.store.free_bytes()?.saturating_sub(memtables).saturating_sub(merging))
     }
 
     /// Returns a job that reads all tables and checks everything.

@@ -1,6 +1,10 @@
 //! Carries out a compaction.
 
-use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{
     Outputs, Plan,
@@ -47,7 +51,8 @@ impl CompactionJob {
     /// Runs the job at full speed.
     ///
     /// # Errors
-    /// Any error is fatal for the node. Whatever went wrong, no table is dropped whose records are not in another one.
+    /// Any error is fatal for the node; that the disk has no room is none. Whatever went wrong, no table is dropped whose
+    /// records are not in another one.
     pub fn run(self) -> Result<Installed> {
         self.run_paced(&mut |_| ControlFlow::Continue(()))
     }
@@ -64,16 +69,22 @@ impl CompactionJob {
         };
         tracing::debug!(?plan, "compacting");
         let version = match &plan {
-            Plan::Drop { tables } => self.drop_tables(tables)?,
-            Plan::Move { tables, to, .. } => self.move_tables(tables, *to)?,
-            Plan::Merge { inputs, from, to, .. } => match self.merge(inputs, *from, *to, pace) {
-                Ok(version) => version,
-                Err(Stop::Asked) => return Ok(Installed::stopped()),
-                Err(Stop::Failed(error)) => return Err(error),
-            },
+            Plan::Drop { tables } => self.drop_tables(tables).map_err(Stop::Failed),
+            Plan::Move { tables, to, .. } => self.move_tables(tables, *to).map_err(Stop::Failed),
+            Plan::Merge { inputs, from, to, .. } => self.merge(inputs, *from, *to, pace),
+        };
+        self.store.merging_bytes.store(0, Ordering::Relaxed);
+        let installed = match version {
+            Ok(version) => Installed::compaction(version),
+            Err(Stop::Asked) => return Ok(Installed::stopped()),
+            Err(Stop::Failed(error)) if error.is_no_room() => {
+                tracing::warn!(%error, "the disk has no room for a compaction, which is tried again later");
+                Installed::compaction_without_room()
+            }
+            Err(Stop::Failed(error)) => return Err(error),
         };
         self.store.empty_trash()?;
-        Ok(Installed::compaction(version))
+        Ok(installed)
     }
 
     fn drop_tables(&self, tables: &[u64]) -> Result<Arc<Version<Table>>> {
@@ -119,17 +130,17 @@ impl CompactionJob {
         if 0 < to && to < BOTTOM {
             outputs.cut_at(self.version.level(to + 1));
         }
-        if let Err(stop) = self.merge_records(&runs, to, expected, &mut outputs, pace) {
-            outputs.abandon();
-            return Err(stop);
-        }
+        self.store.merging_bytes.store(read_bytes, Ordering::Relaxed);
+        self.merge_records(&runs, to, expected, &mut outputs, pace)?;
         let added = outputs.finish()?;
         assert!(from <= to, "records only go down");
+        let written_bytes = added.iter().map(Placed::bytes).sum();
+        let version = self.store.commit(|latest| self.edit(latest, &inputs, added, to, run_number))?;
         let counters = &self.store.context.counters;
         counters.compactions.add(1);
         counters.compacted_bytes_in.add(read_bytes);
-        counters.compacted_bytes_out.add(added.iter().map(Placed::bytes).sum());
-        Ok(self.store.commit(|latest| self.edit(latest, &inputs, added, to, run_number))?)
+        counters.compacted_bytes_out.add(written_bytes);
+        Ok(version)
     }
 
     /// Writes what is to be kept of the records in `runs`, and checks that every record was seen.
@@ -152,8 +163,14 @@ impl CompactionJob {
             if filter.keeps(key, index, value)? {
                 outputs.add(key, index, value)?;
             }
-            if unpaced_bytes >= PACE_BYTES && pace(std::mem::take(&mut unpaced_bytes)).is_break() {
-                return Err(Stop::Asked);
+            if unpaced_bytes >= PACE_BYTES {
+                self.store.leaves_room(2 * self.store.options.memtable_bytes as u64)?;
+                let merging = &self.store.merging_bytes;
+                merging
+                    .store(merging.load(Ordering::Relaxed).saturating_sub(unpaced_bytes), Ordering::Relaxed);
+                if pace(std::mem::take(&mut unpaced_bytes)).is_break() {
+                    return Err(Stop::Asked);
+                }
             }
             merge.next()?;
         }

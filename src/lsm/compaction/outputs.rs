@@ -94,7 +94,9 @@ impl<'s> Outputs<'s> {
 
     fn end_table(&mut self) -> Result<()> {
         if let Some(writer) = self.writer.take() {
-            self.written.push(Arc::new(writer.finish()?));
+            let path = writer.path().to_owned();
+            let finished = writer.finish().inspect_err(|_| self.store.add_trash([path].into_iter()))?;
+            self.written.push(Arc::new(finished));
         }
         if let Some(grandparents) = &mut self.grandparents {
             grandparents.passed_bytes = 0;
@@ -121,9 +123,9 @@ impl<'s> Outputs<'s> {
     }
 }
 
-impl Outputs<'_> {
-    /// Gives up what was written.
-    pub(super) fn abandon(mut self) {
+impl Drop for Outputs<'_> {
+    /// Gives up what was written and not finished.
+    fn drop(&mut self) {
         let written =
             self.written.drain(..).map(|properties| join(&self.store.dir, &file_name(properties.id)));
         let current = self.writer.take().map(|writer| writer.path().to_owned());

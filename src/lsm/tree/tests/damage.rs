@@ -187,7 +187,7 @@ fn a_failed_operation_of_a_job_stops_the_tree_and_loses_nothing() {
             }
             let after = all(&tree.view()).unwrap();
             tree.seal();
-            let error = ErrorKind::StorageFull;
+            let error = ErrorKind::Other;
             disk.fail(Fault { action, path_part: String::new(), nth, error });
             let result = work(&mut tree);
             if result.is_ok() {

@@ -1,6 +1,7 @@
 //! The whole engine against a map in memory, on the simulated disk.
 
 mod damage;
+mod full_disk;
 mod model;
 mod rules;
 
