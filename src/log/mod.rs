@@ -14,7 +14,9 @@
 //! Segments are numbered without gaps. A segment is written once, from its start, into blocks that were written and
 //! synced before: in a spare, which is either a file of zeros prepared ahead of need or a segment that was cut. That
 //! makes fdatasync cheap, since only data changes. The next segment has its name, and that name is durable, before it is
-//! needed. An entry that is longer than a segment gets a segment to itself, which grows; it is not used again.
+//! needed. An entry that is longer than a segment gets a segment to itself, which grows; it is not used again. Nor is one
+//! that was begun as an empty file, because the disk had no room for zeros: a log that is short of room takes no more of
+//! it than its records need.
 //!
 //! The **epoch** is a random number of each start (each [`Log::open`]). It is never shown to clients, so that no bytes
 //! of theirs can be taken for a record; it is in the name of the file, so that records are known for what they are even
@@ -71,7 +73,8 @@
 //!   a good record of the same segment says `durable_to` > X, or if X was begun and so was the next segment, synced data was damaged: [`Error::Corrupt`]. Otherwise X is
 //!   the torn end of what was never acknowledged, and everything from X on is dropped, good or not.
 //! - **Start.** The newest segment is synced, forgotten by the page cache and read again, then closed for ever: a new
-//!   segment with a new epoch, and {term, vote} at its head, is durable before [`Log::open`] returns.
+//!   segment with a new epoch, and {term, vote} at its head, is durable before [`Log::open`] returns. If the disk is full,
+//!   it gets the room of what the closed one does not use.
 //!
 //! # Caveats
 //!
@@ -209,6 +212,14 @@ pub enum Error {
         /// What is wrong there.
         what: String,
     },
+}
+
+impl Error {
+    /// Whether the disk is full.
+    pub(crate) fn is_no_room(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Error::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
 }
 
 /// The result of what the log does.

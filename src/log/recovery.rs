@@ -76,6 +76,9 @@ pub(super) fn recover(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Resul
         }
     }
     spares.sync_dir()?;
+    if !spares.has_room()? {
+        give_back(&contents, end)?;
+    }
     Ok(State { contents, spares, recovered, next_number, end })
 }
 
@@ -86,6 +89,13 @@ pub(super) fn exists(disk: &dyn Disk, dir: &str) -> Result<bool> {
     }
     let names = disk.list(dir).map_err(failed("list", dir))?;
     Ok(names.iter().any(|name| matches!(FileName::parse(name), Some(FileName::Segment { .. }))))
+}
+
+/// Gives back what the newest segment, which ends at `end`, does not use: it will never be written again, and the next
+/// one needs a little room. What is there was judged to be nothing, and would be so again.
+fn give_back(contents: &Contents, end: u64) -> Result<()> {
+    let Some(newest) = contents.segments().last() else { return Ok(()) };
+    newest.file.set_len(end).map_err(failed("shorten", &newest.path))
 }
 
 /// Makes the log's directory be there, with what it holds, even after a crash.

@@ -72,13 +72,12 @@ impl Spares {
         }
     }
 
-    /// Does one short step towards the next segment being ready; false if it is.
+    /// Does one short step towards the next segment being ready; false if it is, or if the disk has no room for one.
     pub(super) fn prepare(&mut self, number: u64, epoch: u64) -> Result<bool> {
         if self.next.is_some() {
             return Ok(false);
         }
-        self.advance(number, epoch, FILL_BYTES as u64)?;
-        Ok(true)
+        self.advance(number, epoch, FILL_BYTES as u64)
     }
 
     /// Returns the file of the segment `number`, made now if it is not ready.
@@ -89,7 +88,9 @@ impl Spares {
                 return Ok(next);
             }
             // Now somebody waits for all of it: one sync is enough.
-            self.advance(number, epoch, u64::MAX)?;
+            if !self.advance(number, epoch, u64::MAX)? {
+                self.begin_empty(number, epoch)?;
+            }
         }
     }
 
@@ -126,11 +127,46 @@ impl Spares {
         self.disk.sync_dir(&self.dir).map_err(failed("sync", &self.dir))
     }
 
-    fn advance(&mut self, number: u64, epoch: u64, fill_bytes: u64) -> Result<()> {
-        match self.ready.pop() {
-            Some(spare) => self.dedicate(spare, number, epoch),
-            None => self.fill(fill_bytes),
+    /// Whether the next segment can be had without room, or the disk has enough of it: for a spare, and as much again for
+    /// whoever else writes.
+    pub(super) fn has_room(&self) -> Result<bool> {
+        Ok(!self.ready.is_empty() || self.has_free_bytes()?)
+    }
+
+    /// Whether so much of the disk is free that a little more or less does not matter.
+    pub(super) fn has_free_bytes(&self) -> Result<bool> {
+        let free_bytes = self.disk.free_bytes().map_err(failed("measure the room of", &self.dir))?;
+        Ok(free_bytes >= 2 * self.options.segment_bytes)
+    }
+
+    /// Does a step; false if the disk has no room for it.
+    fn advance(&mut self, number: u64, epoch: u64, fill_bytes: u64) -> Result<bool> {
+        if let Some(spare) = self.ready.pop() {
+            self.dedicate(spare, number, epoch)?;
+            return Ok(true);
         }
+        if self.filling.is_none() && !self.has_room()? {
+            return Ok(false);
+        }
+        match self.fill(fill_bytes) {
+            // Nothing that was promised depends on a spare.
+            Err(error) if error.is_no_room() => {
+                if let Some(filling) = self.filling.take() {
+                    self.remove(&FileName::Filling(filling.id).path(&self.dir))?;
+                }
+                Ok(false)
+            }
+            result => result.map(|()| true),
+        }
+    }
+
+    /// Makes an empty file the next segment, which grows with what is written.
+    fn begin_empty(&mut self, number: u64, epoch: u64) -> Result<()> {
+        let path = FileName::Segment { number, epoch }.path(&self.dir);
+        let file = self.disk.create(&path).map_err(failed("create", &path))?;
+        self.sync_dir()?;
+        self.next = Some(Prepared { number, epoch, path, file });
+        Ok(())
     }
 
     /// Gives a spare the name of the next segment.

@@ -167,13 +167,23 @@ impl Log {
     pub fn idle(&mut self) -> Result<bool> {
         self.guard(|log| {
             let is_durable = log.durable == log.end;
-            if is_durable && log.stated < log.durable && log.end + ALIGN <= log.options.segment_bytes {
+            if is_durable && log.stated < log.durable && log.has_place_for_mark()? {
                 log.append(Kind::Mark, log.last, &[]);
                 log.flush()?;
                 return Ok(true);
             }
             log.spares.prepare(log.segment.number + 1, log.epoch)
         })
+    }
+
+    /// Whether a mark fits into this segment, and takes no room that is not there: nobody has asked for it.
+    fn has_place_for_mark(&self) -> Result<bool> {
+        let end = self.end + ALIGN;
+        if end > self.options.segment_bytes {
+            return Ok(false);
+        }
+        let written = self.segment.file.len().map_err(failed("measure", &self.segment.path))?;
+        Ok(end <= written || self.spares.has_free_bytes()?)
     }
 
     /// Returns a reader of this log.

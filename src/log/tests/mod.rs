@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod full_disk;
 mod fuzz;
 mod model;
 mod use_of_disk;

@@ -154,7 +154,7 @@ fn after_a_write_or_sync_that_failed_nothing_is_written() {
         for nth in 1..4 {
             let disk = SimDisk::new(nth);
             let (mut log, _) = open(&disk, 1).unwrap();
-            disk.fail(Fault { action, path_part: String::new(), nth, error: ErrorKind::StorageFull });
+            disk.fail(Fault { action, path_part: String::new(), nth, error: ErrorKind::PermissionDenied });
             let mut failed = None;
             for index in 1..100 {
                 let result = log.write(&[Operation::Entry(entry(index, 1, 300))]).and_then(|()| log.sync());
@@ -164,7 +164,7 @@ fn after_a_write_or_sync_that_failed_nothing_is_written() {
                 }
             }
             let Some(Error::Io { source, .. }) = failed else { panic!("{action:?} {nth}: {failed:?}") };
-            assert_eq!(source.kind(), ErrorKind::StorageFull);
+            assert_eq!(source.kind(), ErrorKind::PermissionDenied);
             let changes = disk.changes();
             let next = log.reader().last_index() + 1;
             assert!(log.write(&[Operation::Entry(entry(next, 1, 300))]).is_err());
