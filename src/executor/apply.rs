@@ -18,6 +18,7 @@ impl Executor {
             assert!(entry.index == self.applied.index + 1, "entries are applied without a gap");
             assert!(entry.term >= self.applied.term, "the term of applied entries went back");
             let position = Position { index: entry.index, term: entry.term };
+            let entry_bytes = entry.body.len();
             match entry.kind {
                 EntryKind::Effects => self.apply_effects(position, &entry)?,
                 EntryKind::Noop => {
@@ -33,6 +34,7 @@ impl Executor {
                 }
             }
             self.applied = position;
+            self.room.wrote(entry_bytes);
             self.unpublished = true;
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::{
     leadership::Leadership,
     load::Load,
     message::{Call, Deferred, Item, Message, Recipient, Step, Transaction, WatchCall},
+    room::Accepted,
     stopwatch::Stopwatch,
     turn::{Error, Executor, Limits, Next, Output},
     watch::Watched,
@@ -41,9 +42,11 @@ const EFFECTS_TOO_LARGE: &str =
 const REPLIES_TOO_LARGE: &str =
     "EXECABORT Transaction discarded because of: its replies are larger than reply-bytes-max";
 
-/// Told to commands that need room, while the disk has too little: they had no effect.
-pub const DISK_FULL: &str =
-    "MISCONF Errors writing to the log: the disk is nearly full, only deletes are accepted";
+/// Told to commands that need room, while the disk has too little: they had no effect. As [`CommandError::DiskFull`] has it.
+pub const DISK_FULL: &str = "MISCONF Errors writing to the log: the disk is nearly full";
+
+/// Told to a transaction that writes, while the disk has too little room.
+const NO_ROOM: &str = "EXECABORT Transaction discarded because of: the disk is nearly full";
 
 impl Executor {
     /// Evaluates what is queued and proposes one entry.
@@ -55,32 +58,39 @@ impl Executor {
         outputs: &mut Vec<Output>,
     ) -> Result<Next, Error> {
         let Some(mut leadership) = self.leadership.take() else { return Ok(Next::Idle) };
-        let next = if self.admits(&leadership, now) {
-            self.drain(&mut leadership, now, clock, may_block, outputs)
-        } else {
-            Ok(Next::Idle)
+        let next = match self.admits(&leadership, now) {
+            Some(accepted) => self.drain(&mut leadership, accepted, now, clock, may_block, outputs),
+            None => Ok(Next::Idle),
         };
         self.leadership = Some(leadership);
         next
     }
 
-    /// Whether commands may be evaluated now. What is not admitted waits in the queue: nothing has happened.
-    fn admits(&mut self, leadership: &Leadership, now: Now) -> bool {
-        !leadership.chain.is_refused()
-            && leadership.chain.in_flight_bytes < self.limits.in_flight_bytes_max
-            && self.admission.admits(self.tree.debt(), now)
+    /// Which commands may be evaluated now, if any. What is not admitted waits in the queue: nothing has happened.
+    fn admits(&mut self, leadership: &Leadership, now: Now) -> Option<Accepted> {
+        let in_flight_bytes = leadership.chain.in_flight_bytes;
+        if leadership.chain.is_refused() || in_flight_bytes >= self.limits.in_flight_bytes_max {
+            return None;
+        }
+        if self.admission.admits(self.tree.debt(), now) {
+            return Some(self.room.accepted(&self.tree, in_flight_bytes));
+        }
+        // The tree waits for room on the disk. That may take for ever, so nobody waits for the tree.
+        self.tree.lacks_room().then_some(Accepted::Reads)
     }
 
     fn drain(
         &mut self,
         leadership: &mut Leadership,
+        accepted: Accepted,
         now: Now,
         clock: &dyn Clock,
         may_block: bool,
         outputs: &mut Vec<Output>,
     ) -> Result<Next, Error> {
         let present = leadership.clock.advance(now).max(self.system.stamp);
-        let expire = self.active_expire && self.wake_at.is_none_or(|at| at <= present);
+        let expire =
+            self.active_expire && self.wake_at.is_none_or(|at| at <= present) && accepted != Accepted::Reads;
         if self.queue.is_empty() && !expire {
             return Ok(Next::Idle);
         }
@@ -93,7 +103,7 @@ impl Executor {
             leadership,
             limits: self.limits,
             reply_bytes_max: self.tuning.reply_bytes_max,
-            disk_full: self.disk_full,
+            accepted,
             commands: 0,
             denied: 0,
             expired: 0,
@@ -189,7 +199,7 @@ struct Evaluation<'a> {
     leadership: &'a mut Leadership,
     limits: Limits,
     reply_bytes_max: usize,
-    disk_full: bool,
+    accepted: Accepted,
     commands: usize,
     denied: u64,
     expired: u64,
@@ -344,7 +354,8 @@ impl Evaluation<'_> {
             Ok(()) => Ok(None),
             Err(Failure::Client(error)) => {
                 writer.truncate(reply_mark);
-                self.denied += u64::from(matches!(error, CommandError::EffectsTooLarge));
+                let denied = matches!(error, CommandError::EffectsTooLarge | CommandError::DiskFull);
+                self.denied += u64::from(denied);
                 let text = error.text().into_owned();
                 writer.error(&text);
                 self.stopwatch.failed(call.command, text);
@@ -361,9 +372,15 @@ impl Evaluation<'_> {
 
     fn call_handler(&mut self, call: &Call, seed: u64, reply: &mut ReplyWriter<'_>) -> keyspace::Result<()> {
         let mut rng = fastrand::Rng::with_seed(seed);
-        if self.disk_full && call.command.flags & flag::DENY_OOM != 0 {
-            self.denied += 1;
-            return Err(CommandError::other(DISK_FULL).into());
+        let needed = match call.command.handler {
+            Handler::Write(_) if call.command.flags & flag::DENY_OOM != 0 => Accepted::Writes,
+            Handler::Write(_) => Accepted::Deletes,
+            Handler::Read(_) | Handler::Session(_) | Handler::Node(_) | Handler::Transaction(_) => {
+                Accepted::Reads
+            }
+        };
+        if self.accepted < needed {
+            return Err(CommandError::DiskFull.into());
         }
         let mut txn = WriteTxn::new(
             self.view,
@@ -423,6 +440,7 @@ impl Evaluation<'_> {
                         Err(failure) => Err(failure),
                         Ok(Some(CommandError::EffectsTooLarge)) => Ok(EFFECTS_TOO_LARGE),
                         Ok(Some(CommandError::ReplyTooLarge)) => Ok(REPLIES_TOO_LARGE),
+                        Ok(Some(CommandError::DiskFull)) => Ok(NO_ROOM),
                         Ok(_) => continue,
                     };
                     let mut writer = ReplyWriter::new(&mut piece.reply, transaction.protocol);

@@ -11,6 +11,7 @@ use super::{
     leadership::{ChainProgress, Leadership},
     load::Load,
     message::{Answer, Message, Outcome, Recipient},
+    room::{Reserve, Room},
     store::{Published, Store},
 };
 use crate::{
@@ -58,8 +59,6 @@ pub enum Input {
     DropCaches(oneshot::Sender<()>),
     /// Hand out the job that makes a checkpoint of the tables.
     Checkpoint(oneshot::Sender<lsm::CheckpointJob>),
-    /// The disk has too little room for writes, or has room again.
-    DiskFull(bool),
     /// The directives have changed.
     Tune(Tuning),
 }
@@ -149,6 +148,8 @@ pub struct Limits {
     pub entry_bytes_max: usize,
     /// Bytes of one connection's replies held or unsent, above which it has to wait.
     pub backlog_bytes_max: usize,
+    /// What of the disk is kept free.
+    pub reserve: Reserve,
 }
 
 /// What ends the node.
@@ -215,7 +216,7 @@ pub struct Executor {
     pub(super) loading: usize,
     pub(super) seed: fastrand::Rng,
     pub(super) active_expire: bool,
-    pub(super) disk_full: bool,
+    pub(super) room: Room,
     /// Something was applied or installed since the view was last published.
     pub(super) unpublished: bool,
     /// What [`Output::WakeAt`] was last asked for.
@@ -245,7 +246,7 @@ impl Executor {
             loading: 0,
             seed: fastrand::Rng::with_seed(seed),
             active_expire: true,
-            disk_full: false,
+            room: Room::new(limits.reserve),
             unpublished: false,
             wake_at: None,
             admission: Admission::default(),
@@ -328,6 +329,7 @@ impl Executor {
                 }
             }
             Input::Installed(installed) => {
+                self.room.ask();
                 let flushed = self.tree.install(installed);
                 self.unpublished = true;
                 outputs.push(Output::Cut(flushed.index));
@@ -340,7 +342,12 @@ impl Executor {
                     false => outputs.push(Output::Lose(message.recipient, Outcome::NotDone)),
                 }
             }
-            Input::Resume => drop(self.tree.notice_old_views(now.boot_us / 1000)),
+            Input::Resume => {
+                let now_ms = now.boot_us / 1000;
+                self.tree.notice_old_views(now_ms);
+                self.tree.retry(now_ms);
+                self.room.ask();
+            }
             Input::Wake => self.wake_at = None,
             Input::ActiveExpire(on) => self.active_expire = on,
             Input::Seal => self.tree.seal(),
@@ -353,7 +360,6 @@ impl Executor {
                 // Whoever asked may be gone.
                 let _ = wanted.send(self.tree.checkpoint());
             }
-            Input::DiskFull(full) => self.disk_full = full,
             Input::Tune(tuning) => {
                 if let Some(leadership) = &mut self.leadership {
                     leadership.state.limits = tuning.limits.clone();

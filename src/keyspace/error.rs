@@ -114,6 +114,9 @@ pub enum CommandError {
     /// The answer is longer than a client may be sent. It discards a whole transaction.
     #[error("ERR the reply to this command is larger than reply-bytes-max")]
     ReplyTooLarge,
+    /// The disk has too little room left. It discards a whole transaction.
+    #[error("MISCONF Errors writing to the log: the disk is nearly full")]
+    DiskFull,
     /// A cursor that no SCAN has given out.
     #[error("ERR invalid cursor")]
     InvalidCursor,

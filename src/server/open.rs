@@ -15,12 +15,15 @@ use crate::{
     config::Config,
     disk::{Disk, RealDisk},
     driver::{self, Core, MachineClock, RecoveryError, Setup, recover},
-    executor::{Clock, Limits, Tuning},
+    executor::{Clock, Limits, Reserve, Tuning},
     keyspace, log, lsm,
 };
 
 /// Bytes of one client's replies that wait, above which its commands wait too.
 const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// Free bytes of the disk that are for the log alone: two of its segments.
+const LOG_ROOM_BYTES: u64 = 32 << 20;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -143,10 +146,22 @@ fn setup(config: &Config, identity: &Identity, ran_before: bool) -> Setup {
         seed: fastrand::u64(..),
         tree: tree_options(config),
         log: log::Options::default(),
-        limits: Limits { in_flight_bytes_max, entry_bytes_max, backlog_bytes_max: BACKLOG_BYTES_MAX },
+        limits: Limits {
+            in_flight_bytes_max,
+            entry_bytes_max,
+            backlog_bytes_max: BACKLOG_BYTES_MAX,
+            reserve: reserve(config),
+        },
         tuning: tuning(config),
         uncommitted_bytes_max: in_flight_bytes_max + entry_bytes_max,
     }
+}
+
+/// What is kept free of the disk: two segments of the log, as much for deletes, and the longest value twice, since it is
+/// written to the log and to a table.
+fn reserve(config: &Config) -> Reserve {
+    let longest_bytes = config.settings().proto_max_bulk_len as u64;
+    Reserve { log_bytes: LOG_ROOM_BYTES, writes_bytes: 2 * (LOG_ROOM_BYTES + longest_bytes) }
 }
 
 fn bytes(count: u64) -> usize {
@@ -176,6 +191,7 @@ fn tree_options(config: &Config) -> lsm::Options {
     let memtable_bytes = bytes(config.memtable_bytes());
     lsm::Options {
         graves: Some(keyspace::DEAD),
+        log_room_bytes: LOG_ROOM_BYTES / 2,
         ..lsm::Options::new(keyspace::FAMILIES, cache, memtable_bytes)
     }
 }

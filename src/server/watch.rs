@@ -12,13 +12,9 @@ use crate::{disk::Disk, dispatch::Services, executor::Input};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Free bytes below which only deletes are accepted, so that the log and compaction can go on.
-const FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;
-
 /// Looks once a second, until `stopped`.
 pub(super) async fn run(services: Arc<Services>, disk: Arc<dyn Disk>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(INTERVAL);
-    let mut was_full = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -27,19 +23,10 @@ pub(super) async fn run(services: Arc<Services>, disk: Arc<dyn Disk>, mut stoppe
         }
         let memory_bytes = status(&services).memory_used_bytes();
         services.stats.sample(services.node.started.elapsed(), memory_bytes);
-        // A view that pinned memtables may be gone, and with it the reason not to admit what waits.
+        // A view that pinned memtables may be gone, and with it the reason not to admit what waits; the disk may have room.
         services.shard.submit(Input::Resume);
         match disk.free_bytes() {
-            Ok(free) => {
-                services.disk_free_bytes.store(free, Ordering::Relaxed);
-                // Twice as much must be free before writes go on, so that it does not change at every write.
-                let full = if was_full { free < 2 * FREE_BYTES_MIN } else { free < FREE_BYTES_MIN };
-                if full != was_full {
-                    tracing::warn!(free, full, "the room on the disk has changed");
-                    services.shard.submit(Input::DiskFull(full));
-                    was_full = full;
-                }
-            }
+            Ok(free) => services.disk_free_bytes.store(free, Ordering::Relaxed),
             Err(error) => tracing::warn!(%error, "cannot ask how much room the disk has"),
         }
     }

@@ -103,7 +103,12 @@ pub(super) struct Client {
     /// How often it certainly moved the shared counter, and how often it may have.
     pub(super) swaps_done: u64,
     pub(super) swaps_unknown: u64,
+    /// Transactions for which the disk had no room.
+    pub(super) without_room: u64,
 }
+
+/// What a transaction is told that the disk has no room for.
+const NO_ROOM: &[u8] = b"-EXECABORT Transaction discarded because of: the disk is nearly full\r\n";
 
 impl Client {
     pub(super) fn new(id: u64) -> Self {
@@ -116,6 +121,7 @@ impl Client {
             submitted: 0,
             swaps_done: 0,
             swaps_unknown: 0,
+            without_room: 0,
         }
     }
 
@@ -189,8 +195,14 @@ impl Client {
                 return None;
             }
         };
+        let was_writing = matches!(self.doing, Doing::Writing(_));
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Nothing => panic!("client {} was answered and had not asked", self.id()),
+            Doing::Writing(_) | Doing::Swapping if reply == NO_ROOM => {
+                self.without_room += 1;
+                self.submitted -= u64::from(was_writing);
+                None
+            }
             Doing::Writing(n) => {
                 assert!(reply.starts_with(b"*5\r\n:"), "{}", String::from_utf8_lossy(&reply));
                 self.acknowledged = n;

@@ -33,8 +33,39 @@ fn run(seed: u64) -> (Met, u64) {
     (world.met, world.disk.trace_hash())
 }
 
+/// As [`run`], on a disk that becomes full and has room again, again and again.
+fn run_on_a_small_disk(seed: u64) -> (Met, u64) {
+    let mut world = World::new(seed);
+    let mut plan = fastrand::Rng::with_seed(seed ^ 0x5eed);
+    world.start();
+    for _ in 0..LIVES {
+        world.run(plan.u32(50..1_000), None);
+        world.set_room(Some(plan.u64(2_000..400_000)));
+        for _ in 0..plan.u32(1..5) {
+            world.work(plan.u32(50..1_000));
+            world.tick();
+        }
+        let dies_at = plan.bool().then(|| world.disk.changes() + plan.u64(1..300));
+        world.run(plan.u32(50..1_000), dies_at);
+        world.set_room(None);
+        for _ in 0..100 {
+            world.tick();
+            world.work(20);
+        }
+        let (acknowledged, without_room) = (world.met.acknowledged, world.met.without_room);
+        world.work(2_000);
+        assert!(world.met.acknowledged > acknowledged, "there is room again, and nothing is written");
+        assert!(world.met.without_room <= without_room + 4, "there is room again, and writes are refused");
+    }
+    (world.met, world.disk.trace_hash())
+}
+
 /// Runs one seed, and says which it was if it fails.
 fn run_reported(seed: u64) -> Result<(Met, u64), String> {
+    reported(seed, run)
+}
+
+fn reported(seed: u64, run: fn(u64) -> (Met, u64)) -> Result<(Met, u64), String> {
     catch_unwind(AssertUnwindSafe(|| run(seed))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -74,6 +105,18 @@ fn a_node_keeps_what_it_acknowledged_through_crashes() {
     for (count, what) in floors {
         assert!(count >= 100, "only {count} {what} in {SEEDS} seeds: {met:?}");
     }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_ends_nothing() {
+    let mut met = Met::default();
+    for seed in 0..SEEDS / 3 {
+        match reported(seed, run_on_a_small_disk) {
+            Ok((one, _)) => met.add(one),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    assert!(met.without_room >= 100 && met.acknowledged >= 1_000, "{met:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sisyphusdb::{
     bugs::{self, Bug},
     disk::{Disk, SimDisk},
-    executor::{Executor, Input, Limits, Message, Output, Recipient, Tuning},
+    executor::{Executor, Input, Limits, Message, Output, Recipient, Reserve, Tuning},
     keyspace,
     log::{Entry, EntryKind},
     lsm,
@@ -37,8 +37,12 @@ impl Node {
         let cache = Arc::new(lsm::Cache::new(1 << 20));
         let options = lsm::Options::new(keyspace::FAMILIES, cache, 1 << 20);
         let tree = lsm::Tree::open(disk, "tree", options).unwrap();
-        let limits =
-            Limits { in_flight_bytes_max: 1 << 20, entry_bytes_max: 1 << 20, backlog_bytes_max: 1 << 20 };
+        let limits = Limits {
+            in_flight_bytes_max: 1 << 20,
+            entry_bytes_max: 1 << 20,
+            backlog_bytes_max: 1 << 20,
+            reserve: Reserve::default(),
+        };
         let tuning =
             Tuning { limits: keyspace::Limits::default(), slow_ns: u64::MAX, reply_bytes_max: usize::MAX };
         let executor = Executor::new(tree, limits, tuning, 1).unwrap();

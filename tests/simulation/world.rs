@@ -12,7 +12,9 @@ use std::{
 use sisyphusdb::{
     disk::{Disk, SimDisk},
     driver::{Core, Fatal, RecoveryError, Scratch, Setup, Task, recover},
-    executor::{Clock, Executor, Input, Item, Limits, Message, Next, Now, Published, Recipient, Tuning},
+    executor::{
+        Clock, Executor, Input, Item, Limits, Message, Next, Now, Published, Recipient, Reserve, Tuning,
+    },
     keyspace, log,
     lsm::{self, Access},
     raft,
@@ -53,6 +55,7 @@ pub(super) struct Met {
     pub(super) swaps: u64,
     pub(super) reads: u64,
     pub(super) elections: u64,
+    pub(super) without_room: u64,
 }
 
 impl Met {
@@ -67,6 +70,7 @@ impl Met {
         self.swaps += other.swaps;
         self.reads += other.reads;
         self.elections += other.elections;
+        self.without_room += other.without_room;
     }
 }
 
@@ -132,17 +136,25 @@ impl World {
         let cache = Arc::new(lsm::Cache::new(self.rng.u64(4_000..200_000)));
         let memtable_bytes = self.rng.usize(8_000..60_000);
         let defaults = lsm::Options::new(keyspace::FAMILIES, cache, memtable_bytes);
+        let segment_bytes = 64 * self.rng.u64(64..512);
+        let log_bytes = 4 * segment_bytes + 4_000;
         let levels = lsm::Levels { base_bytes: 20_000, fan_out: 3, table_bytes: 6_000, ..defaults.levels };
         Setup {
             node_id: 1,
             ran_before: self.ran_before,
             seed: self.rng.u64(..),
-            tree: lsm::Options { graves: Some(keyspace::DEAD), levels, ..defaults },
-            log: log::Options { segment_bytes: 64 * self.rng.u64(64..512), spares: 2 },
+            tree: lsm::Options {
+                graves: Some(keyspace::DEAD),
+                levels,
+                log_room_bytes: log_bytes / 2,
+                ..defaults
+            },
+            log: log::Options { segment_bytes, spares: 2 },
             limits: Limits {
                 in_flight_bytes_max: 20_000,
                 entry_bytes_max: 10_000,
                 backlog_bytes_max: 1 << 20,
+                reserve: Reserve { log_bytes, writes_bytes: 2 * log_bytes + 20_000 },
             },
             tuning: Tuning {
                 limits: keyspace::Limits::default(),
@@ -202,14 +214,19 @@ impl World {
         if let Some(change) = dies_at {
             self.disk.stop_at(change);
         }
+        self.work(steps);
+        self.crash();
+        self.start();
+    }
+
+    /// Runs `steps` steps, or until the machine dies.
+    pub(super) fn work(&mut self, steps: u32) {
         for _ in 0..steps {
-            if self.step().is_err() {
-                assert!(self.disk.is_stopped(), "the node ended although its disk was well");
+            if let Err(fatal) = self.step() {
+                assert!(self.disk.is_stopped(), "the node ended although its disk was well: {fatal}");
                 break;
             }
         }
-        self.crash();
-        self.start();
     }
 
     fn step(&mut self) -> Result<(), Fatal> {
@@ -247,10 +264,11 @@ impl World {
     fn client_step(&mut self) {
         let at = self.rng.usize(..self.clients.len());
         let client = &mut self.clients[at];
-        let before = (client.acknowledged, client.swaps_done);
+        let before = (client.acknowledged, client.swaps_done, client.without_room);
         let message = client.look().or_else(|| client.next(&mut self.rng));
         self.met.acknowledged += client.acknowledged - before.0;
         self.met.swaps += client.swaps_done - before.1;
+        self.met.without_room += client.without_room - before.2;
         if let Some(message) = message {
             self.submit(Input::Message(message));
         }
@@ -413,6 +431,21 @@ impl World {
             self.clock.us.fetch_add(11_000_000, Ordering::Relaxed);
         }
         published(self).view.stats().old_views
+    }
+
+    /// Leaves only `bytes` of the disk free, or, with `None`, as much as anyone wants.
+    pub(super) fn set_room(&mut self, bytes: Option<u64>) {
+        const CAPACITY: u64 = 1 << 40;
+        self.disk.set_capacity(Some(CAPACITY));
+        let used = CAPACITY - self.disk.free_bytes().unwrap();
+        self.disk.set_capacity(bytes.map(|bytes| used + bytes));
+        self.submit(Input::Resume);
+    }
+
+    /// Lets a second pass, as the node's own tick does.
+    pub(super) fn tick(&mut self) {
+        self.clock.us.fetch_add(1_000_000, Ordering::Relaxed);
+        self.submit(Input::Resume);
     }
 
     /// Asks the node for one string and steps it until it has answered; `None` when the machine died meanwhile.
