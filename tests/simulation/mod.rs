@@ -110,13 +110,13 @@ fn a_node_keeps_what_it_acknowledged_through_crashes() {
 #[test]
 fn a_full_disk_refuses_writes_and_ends_nothing() {
     let mut met = Met::default();
-    for seed in 0..SEEDS / 3 {
+    for seed in 0..SEEDS / 10 {
         match reported(seed, run_on_a_small_disk) {
             Ok((one, _)) => met.add(one),
             Err(failure) => panic!("{failure}"),
         }
     }
-    assert!(met.without_room >= 100 && met.acknowledged >= 1_000, "{met:?}");
+    assert!(met.without_room >= 30 && met.acknowledged >= 300, "{met:?}");
 }
 
 #[test]
