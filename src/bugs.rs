@@ -3,7 +3,7 @@
 //! They are compiled in only with the feature `planted-bugs`, which the tests of this package switch on; in any other
 //! build [`on`] is a constant `false` and costs nothing.
 //!
-//! One bug is of another kind: [`with_handler_answering_ok`] replaces the handler of one command, on all threads, to
+//! One bug is of another kind: `with_handler_answering_ok` replaces the handler of one command, on all threads, to
 //! show that the tests of that command would notice.
 
 /// A planted bug. One is on at a time, chosen at run time.
