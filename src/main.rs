@@ -155,7 +155,7 @@ fn tell_limits(config: &Config) {
         config.io_threads
     );
     info!(
-        "memory budget {} MiB (memtables 2 × {} MiB, caches {} MiB), longest value {} MiB, {} clients",
+        "memory budget {} MiB (memtables 4 × {} MiB, caches {} MiB), longest value {} MiB, {} clients",
         config.memory_budget_bytes >> 20,
         config.memtable_bytes() >> 20,
         config.cache_bytes() >> 20,

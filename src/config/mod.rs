@@ -33,7 +33,7 @@ pub use load::{ConfigError, Loaded, Sources};
 pub use machine::Machine;
 pub use rewrite::RewriteError;
 pub use settings::{LogLevel, OutputLimit, OutputLimits, Password, Settings};
-pub use typed::{Announce, BindAddress, Config, DebugCommand, RaftTimings};
+pub use typed::{Announce, BindAddress, Config, DebugCommand, MEMTABLES_MAX, RaftTimings};
 pub use update::SetError;
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use super::machine::Machine;
 use super::settings::Settings;
 use super::values::Values;
 
+/// Memtables that may be in memory at one time.
+pub const MEMTABLES_MAX: u64 = 4;
+
 /// Called with the new settings after each CONFIG SET.
 type Listener = Box<dyn Fn(&Settings) + Send + Sync>;
 
@@ -120,9 +123,10 @@ impl Config {
         self.settings.load()
     }
 
-    /// Bytes of one memtable. Two of them are at most `replay-bytes-max` and 40 % of the memory budget.
+    /// Bytes of one memtable. Two of them are at most `replay-bytes-max`, and all that may be in memory at one time, in
+    /// wait of a flush or for the sake of a reader, at most 40 % of the memory budget.
     pub fn memtable_bytes(&self) -> u64 {
-        self.replay_bytes_max.min(self.memory_budget_bytes / 5 * 2) / 2
+        (self.replay_bytes_max / 2).min(self.memory_budget_bytes / 5 * 2 / MEMTABLES_MAX)
     }
 
     /// Bytes of entries and commands that may be on their way through the node at one time: 10 % of the budget.
@@ -132,7 +136,7 @@ impl Config {
 
     /// Bytes for the caches of blocks and rows: what memtables and messages in flight leave of the budget.
     pub fn cache_bytes(&self) -> u64 {
-        let used = 2 * self.memtable_bytes() + self.in_flight_bytes();
+        let used = MEMTABLES_MAX * self.memtable_bytes() + self.in_flight_bytes();
         assert!(used < self.memory_budget_bytes, "memtables and messages take at most half of the budget");
         self.memory_budget_bytes - used
     }

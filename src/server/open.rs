@@ -12,7 +12,7 @@ use std::{any::Any, sync::Arc};
 
 use super::identity::{Identity, IdentityError};
 use crate::{
-    config::Config,
+    config::{Config, MEMTABLES_MAX},
     disk::{Disk, RealDisk},
     driver::{self, Core, MachineClock, RecoveryError, Setup, recover},
     executor::{Clock, Limits, Reserve, Tuning},
@@ -192,6 +192,7 @@ fn tree_options(config: &Config) -> lsm::Options {
     lsm::Options {
         graves: Some(keyspace::DEAD),
         log_room_bytes: LOG_ROOM_BYTES / 2,
+        memtables_bytes_max: MEMTABLES_MAX * config.memtable_bytes(),
         ..lsm::Options::new(keyspace::FAMILIES, cache, memtable_bytes)
     }
 }

@@ -159,8 +159,8 @@ pub(super) const STORAGE: &[Directive] = &[
         "replay-bytes-max",
         Kind::Bytes { min: MIB, max: 64 << 30 },
         "67108864",
-        "The most that a restart replays from the log; memtables are half as large, and both together take at most \
-         40 % of memory-budget.",
+        "The most that a restart replays from the log; memtables are half as large, and the four that may be in memory \
+         at one time take at most 40 % of memory-budget.",
     )
     .at_start(),
     Directive::works(
