@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use sisyphusdb::disk::{Disk, File, RealDisk};
+use sisyphusdb::disk::{Disk, File, RealDisk, SyncError};
 use sisyphusdb::log::{Entry, EntryKind, Log, Operation, Options};
 
 /// Makes a group of entries that follow the last one.
@@ -100,7 +100,7 @@ impl Disk for Nothing {
     fn list(&self, _: &str) -> io::Result<Vec<String>> {
         Ok(Vec::new())
     }
-    fn sync_dir(&self, _: &str) -> io::Result<()> {
+    fn sync_dir(&self, _: &str) -> Result<(), SyncError> {
         Ok(())
     }
     fn exists(&self, _: &str) -> io::Result<bool> {
@@ -130,7 +130,7 @@ impl File for Nothing {
     fn set_len(&self, _: u64) -> io::Result<()> {
         Ok(())
     }
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&self) -> Result<(), SyncError> {
         Ok(())
     }
     fn refresh(&self) -> io::Result<()> {

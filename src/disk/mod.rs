@@ -11,7 +11,8 @@
 //! - anything else may survive, wholly or in part, in any order.
 //!
 //! A failed `sync` leaves the file in a state that nobody knows, since the kernel may drop the pages and call them
-//! clean: it is never to be retried.
+//! clean: it is never to be retried. So its error is a type of its own, [`SyncError`], which no test for a full disk
+//! takes.
 
 mod real;
 pub mod sim;
@@ -50,7 +51,7 @@ pub trait Disk: Send + Sync {
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
 
     /// Makes the entries of the directory `dir` durable.
-    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    fn sync_dir(&self, dir: &str) -> Result<(), SyncError>;
 
     /// Whether there is a file or directory `path`.
     fn exists(&self, path: &str) -> io::Result<bool>;
@@ -87,12 +88,29 @@ pub trait File: Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// Makes what was written before, and the length, durable (fdatasync).
-    fn sync(&self) -> io::Result<()>;
+    fn sync(&self) -> Result<(), SyncError>;
 
     /// Forgets what the system keeps of the file in memory, as far as it is not waiting to be written, so that the
     /// next read asks the disk. To be called after a `sync` of a file that an earlier process wrote, before what is
     /// read is trusted: if a sync of that process failed, memory may show bytes that the disk never got.
     fn refresh(&self) -> io::Result<()>;
+}
+
+/// A sync that failed. Nobody knows what is durable of that which was written before, and no later sync tells: whoever
+/// sees one stops the node, be it that the disk was only full.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct SyncError(#[from] io::Error);
+
+impl From<SyncError> for io::Error {
+    fn from(SyncError(error): SyncError) -> Self {
+        error
+    }
+}
+
+/// Whether an operation failed because the disk is full.
+pub fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Joins a directory and a name; the empty directory is the data directory.

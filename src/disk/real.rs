@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, File};
+use super::{Disk, File, SyncError};
 
 /// A directory of the machine's file system.
 pub struct RealDisk {
@@ -99,8 +99,8 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        sync_directory(&self.at(dir))
+    fn sync_dir(&self, dir: &str) -> Result<(), SyncError> {
+        Ok(sync_directory(&self.at(dir))?)
     }
 
     fn exists(&self, path: &str) -> io::Result<bool> {
@@ -168,8 +168,8 @@ impl File for RealFile {
         self.file.set_len(len)
     }
 
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    fn sync(&self) -> Result<(), SyncError> {
+        Ok(self.file.sync_data()?)
     }
 
     fn refresh(&self) -> io::Result<()> {

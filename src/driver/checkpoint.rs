@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind};
 use super::recovery::{SHARD_DIR, TREE_DIR};
 use crate::{
     disk::{Disk, join},
-    lsm::{self, CheckpointJob},
+    lsm::{self, At, CheckpointJob, unsynced},
 };
 
 /// Where checkpoints are made, each in a directory of its own.
@@ -36,21 +36,21 @@ pub(super) fn make(job: CheckpointJob, name: &str) -> lsm::Result<()> {
     let disk = &*disk;
     let whole = join(DIR, name);
     let path = format!("{whole}{UNFINISHED}");
-    disk.create_dir(DIR).map_err(at("create", DIR))?;
-    disk.sync_dir("").map_err(at("sync", DIR))?;
-    remove_unfinished(disk).map_err(at("clear", DIR))?;
-    if disk.exists(&whole).map_err(at("look for", &whole))? {
-        return Err(at("create", &whole)(ErrorKind::AlreadyExists.into()));
+    disk.create_dir(DIR).at("create", DIR)?;
+    disk.sync_dir("").map_err(unsynced(DIR))?;
+    remove_unfinished(disk).at("clear", DIR)?;
+    if disk.exists(&whole).at("look for", &whole)? {
+        return Err(io::Error::from(ErrorKind::AlreadyExists)).at("create", &whole);
     }
-    disk.create_dir(&path).map_err(at("create", &path))?;
+    disk.create_dir(&path).at("create", &path)?;
     let shard = join(&path, SHARD_DIR);
-    disk.create_dir(&shard).map_err(at("create", &shard))?;
+    disk.create_dir(&shard).at("create", &shard)?;
     let made = job.run(&join(&path, TREE_DIR)).and_then(|_| {
         for dir in [&*shard, &path] {
-            disk.sync_dir(dir).map_err(at("sync", dir))?;
+            disk.sync_dir(dir).map_err(unsynced(dir))?;
         }
-        disk.rename(&path, &whole).map_err(at("rename", &whole))?;
-        disk.sync_dir(DIR).map_err(at("sync", DIR))
+        disk.rename(&path, &whole).at("rename", &whole)?;
+        disk.sync_dir(DIR).map_err(unsynced(DIR))
     });
     // What cannot be removed now is in nobody's way, and the next checkpoint tries again.
     let removed = if made.is_ok() { remove_others(disk, name) } else { remove_unfinished(disk) };
@@ -100,8 +100,4 @@ fn remove(disk: &dyn Disk, path: &str) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotADirectory => disk.remove(path),
         Err(error) => Err(error),
     }
-}
-
-fn at(operation: &'static str, path: &str) -> impl FnOnce(io::Error) -> lsm::Error {
-    move |source| lsm::Error::Io { operation, path: path.to_owned(), source }
 }

@@ -352,7 +352,7 @@ impl Shard {
         let (done, complete) = oneshot::channel();
         let name = name.to_owned();
         self.reads.run(move || match checkpoint::make(job, &name) {
-            Err(error @ lsm::Error::Io { operation: "sync", .. }) => Err(error.into()),
+            Err(error @ lsm::Error::Sync { .. }) => Err(error.into()),
             made => {
                 tell(done, made);
                 Ok(())

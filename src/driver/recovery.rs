@@ -162,7 +162,7 @@ fn make_directories(disk: &dyn Disk) -> std::io::Result<()> {
         disk.create_dir(dir)?;
     }
     disk.sync_dir(SHARD_DIR)?;
-    disk.sync_dir("")
+    Ok(disk.sync_dir("")?)
 }
 
 /// **Rule (boot)**: start only if the log covers what is behind the tables, and is of the same history.

@@ -102,6 +102,8 @@ pub use reader::LogReader;
 pub use recovery::{Recovered, Torn};
 pub use writer::{Counters, Log};
 
+use crate::disk::{self, SyncError};
+
 /// The place of an entry in the log; the first entry is 1.
 pub type Index = u64;
 
@@ -202,6 +204,14 @@ pub enum Error {
         /// What the disk said.
         source: io::Error,
     },
+    /// A sync failed.
+    #[error("sync {file}: {source}")]
+    Sync {
+        /// The file or directory.
+        file: String,
+        /// What the disk said.
+        source: SyncError,
+    },
     /// What was once synced is not there any more.
     #[error("{file} is damaged at byte {offset}: {what}")]
     Corrupt {
@@ -215,19 +225,23 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the disk is full.
-    pub(crate) fn is_no_room(&self) -> bool {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Error::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    /// Whether the disk is full. A sync that found no room is something else: see [`SyncError`].
+    fn is_no_room(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if disk::is_no_room(source))
     }
 }
 
 /// The result of what the log does.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Makes an I/O error of the log; used as `.map_err(failed("sync", path))`.
+/// Makes an I/O error of the log; used as `.map_err(failed("write", path))`.
 fn failed(what: &'static str, file: &str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io { what, file: file.to_owned(), source }
+}
+
+/// Makes the error of a sync; used as `.map_err(unsynced(path))`.
+fn unsynced(file: &str) -> impl FnOnce(SyncError) -> Error {
+    move |source| Error::Sync { file: file.to_owned(), source }
 }
 
 fn corrupt<T>(file: &str, offset: u64, what: impl Into<String>) -> Result<T> {

@@ -7,7 +7,7 @@ use super::record::{ALIGN, Head, Header, Kind};
 use super::scan::{Found, Scanner};
 use super::segment::{FileName, Segment};
 use super::spares::Spares;
-use super::{HardState, Index, Options, Position, Result, corrupt, failed};
+use super::{HardState, Index, Options, Position, Result, corrupt, failed, unsynced};
 use crate::bugs::{self, Bug};
 use crate::disk::{Disk, parent};
 
@@ -101,9 +101,9 @@ fn give_back(contents: &Contents, end: u64) -> Result<()> {
 /// Makes the log's directory be there, with what it holds, even after a crash.
 fn make_directory(disk: &dyn Disk, dir: &str) -> Result<()> {
     disk.create_dir(dir).map_err(failed("make", dir))?;
-    disk.sync_dir(parent(dir)).map_err(failed("sync", parent(dir)))?;
+    disk.sync_dir(parent(dir)).map_err(unsynced(parent(dir)))?;
     // Names that only this machine's memory holds would be believed, and then lost.
-    disk.sync_dir(dir).map_err(failed("sync", dir))
+    disk.sync_dir(dir).map_err(unsynced(dir))
 }
 
 /// The segments after the newest one with a head: they were prepared, or begun and never acknowledged.
@@ -118,7 +118,7 @@ fn split_headless(segments: &mut Vec<Segment>) -> Result<Headless> {
     let mut headless = Headless { segments: Vec::new(), begun: false };
     while let Some(newest) = segments.last() {
         // Here an earlier process may have failed to sync: see `File::refresh`.
-        newest.file.sync().map_err(failed("sync", &newest.path))?;
+        newest.file.sync().map_err(unsynced(&newest.path))?;
         newest.file.refresh().map_err(failed("read", &newest.path))?;
         let mut scanner = Scanner::new(newest)?;
         if scanner.head()?.is_some() {

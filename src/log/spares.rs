@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::segment::{FileName, Segment};
-use super::{Options, Result, failed};
+use super::{Options, Result, failed, unsynced};
 use crate::disk::{Disk, File};
 
 /// Zeros that are written and synced at once: small, since whoever waits for the log waits for this too.
@@ -124,7 +124,7 @@ impl Spares {
     }
 
     pub(super) fn sync_dir(&self) -> Result<()> {
-        self.disk.sync_dir(&self.dir).map_err(failed("sync", &self.dir))
+        self.disk.sync_dir(&self.dir).map_err(unsynced(&self.dir))
     }
 
     /// Whether the next segment can be had without room, or the disk has enough of it: for a spare, and as much again for
@@ -196,7 +196,7 @@ impl Spares {
             filling.file.write_at(&ZEROS[..step], filling.filled).map_err(failed("write", &path))?;
             filling.filled += step as u64;
         }
-        filling.file.sync().map_err(failed("sync", &path))?;
+        filling.file.sync().map_err(unsynced(&path))?;
         self.syncs += 1;
         if filling.filled == self.options.segment_bytes {
             let spare = FileName::Spare(filling.id);

@@ -8,7 +8,7 @@ use super::record::{ALIGN, HEAD_BODY_BYTES, HEADER_BYTES, Head, Kind, encode_hea
 use super::recovery::{self, Recovered};
 use super::segment::Segment;
 use super::spares::{FILL_BYTES, Spares};
-use super::{Entry, Error, HardState, Index, Operation, Options, Position, Result, Term, failed};
+use super::{Entry, Error, HardState, Index, Operation, Options, Position, Result, Term, failed, unsynced};
 use crate::bugs::{self, Bug};
 use crate::disk::Disk;
 
@@ -375,7 +375,7 @@ impl Log {
             return Ok(());
         }
         if !bugs::on(Bug::AcknowledgeBeforeSync) {
-            self.segment.file.sync().map_err(failed("sync", &self.segment.path))?;
+            self.segment.file.sync().map_err(unsynced(&self.segment.path))?;
             self.counters.syncs += 1;
         }
         self.durable = self.end;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Error, Flushed, Result,
-    error::At,
+    error::{At, unsynced},
     generation,
     store::Store,
     table::{Table, file_name},
@@ -58,7 +58,7 @@ impl CheckpointJob {
             return Err(Error::Io { operation: "create", path: dir.to_owned(), source });
         }
         disk.create_dir(dir).at("create", dir)?;
-        disk.sync_dir(parent(dir)).at("sync", parent(dir))?;
+        disk.sync_dir(parent(dir)).map_err(unsynced(parent(dir)))?;
         let inside = join(dir, &generation::name(1));
         disk.create_dir(&inside).at("create", &inside)?;
         let mut files = Vec::new();
@@ -68,7 +68,7 @@ impl CheckpointJob {
             let properties = &placed.properties;
             files.push(CheckpointFile { path, bytes: properties.file_bytes, hash: properties.file_hash });
         }
-        disk.sync_dir(&inside).at("sync", &inside)?;
+        disk.sync_dir(&inside).map_err(unsynced(&inside))?;
         let flushed = self.version.flushed.clone();
         let copied = Version {
             number: self.version.number,

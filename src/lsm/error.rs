@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::disk::{self, SyncError};
+
 /// A result of the engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -14,7 +16,7 @@ pub enum Error {
     /// The answer is on the disk, and the read was allowed memory only.
     #[error("the read would have to wait for the disk")]
     WouldBlock,
-    /// The disk refused an operation. After a failed write or sync nothing is known of the file; it is never retried.
+    /// The disk refused an operation. After a failed write nothing is known of the file; it is given up.
     #[error("{operation} {path}: {source}")]
     Io {
         /// What was tried, such as "write".
@@ -23,6 +25,14 @@ pub enum Error {
         path: String,
         /// The system's reason.
         source: io::Error,
+    },
+    /// A sync failed. It is never tried again.
+    #[error("sync {path}: {source}")]
+    Sync {
+        /// The file or directory, relative to the data directory.
+        path: String,
+        /// The system's reason.
+        source: SyncError,
     },
     /// Bytes on the disk are not what was written there.
     #[error("{file} is damaged at byte {offset}: {what}")]
@@ -38,9 +48,9 @@ pub enum Error {
 
 impl Error {
     /// Whether the disk is full. What was written is no part of the tree then: a job gives it up, and is tried again later.
+    /// A sync that found none is something else: see [`SyncError`].
     pub fn is_no_room(&self) -> bool {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Error::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+        matches!(self, Error::Io { source, .. } if disk::is_no_room(source))
     }
 
     /// Whether the node has to stop.
@@ -50,7 +60,7 @@ impl Error {
 }
 
 /// Names the operation and the path of a failed disk operation.
-pub(super) trait At<T> {
+pub(crate) trait At<T> {
     fn at(self, operation: &'static str, path: &str) -> Result<T>;
 }
 
@@ -58,4 +68,9 @@ impl<T> At<T> for io::Result<T> {
     fn at(self, operation: &'static str, path: &str) -> Result<T> {
         self.map_err(|source| Error::Io { operation, path: path.to_owned(), source })
     }
+}
+
+/// Names the path of a sync that failed; used as `.map_err(unsynced(path))`.
+pub(crate) fn unsynced(path: &str) -> impl FnOnce(SyncError) -> Error {
+    move |source| Error::Sync { path: path.to_owned(), source }
 }

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Error, Result,
-    error::At,
+    error::{At, unsynced},
     manifest::Manifest,
     version::{Flushed, Version},
 };
@@ -50,7 +50,7 @@ pub(super) fn open(disk: &dyn Disk, dir: &str) -> Result<String> {
         return Ok(join(dir, &name));
     }
     disk.create_dir(dir).at("create", dir)?;
-    disk.sync_dir(parent(dir)).at("sync", parent(dir))?;
+    disk.sync_dir(parent(dir)).map_err(unsynced(parent(dir)))?;
     for name in generations(disk, dir)? {
         let orphan = join(dir, &name);
         if Manifest::exists(disk, &orphan)? {
@@ -80,7 +80,7 @@ pub(super) fn create<T>(
     let generation = join(dir, &name(number));
     disk.create_dir(&generation).at("create", &generation)?;
     Manifest::of(version, next_file_id).write(disk, &generation)?;
-    disk.sync_dir(dir).at("sync", dir)?;
+    disk.sync_dir(dir).map_err(unsynced(dir))?;
     switch(disk, dir, &name(number))?;
     Ok(generation)
 }
@@ -94,9 +94,9 @@ fn switch(disk: &dyn Disk, dir: &str, name: &str) -> Result<()> {
     }
     let file = disk.create(&new).at("create", &new)?;
     file.write_at(line(name).as_bytes(), 0).at("write", &new)?;
-    file.sync().at("sync", &new)?;
+    file.sync().map_err(unsynced(&new))?;
     disk.rename(&new, &path).at("rename", &path)?;
-    disk.sync_dir(dir).at("sync", dir)
+    disk.sync_dir(dir).map_err(unsynced(dir))
 }
 
 fn line(name: &str) -> String {
@@ -106,9 +106,9 @@ fn line(name: &str) -> String {
 fn read_current(disk: &dyn Disk, dir: &str) -> Result<String> {
     let path = join(dir, CURRENT);
     let file = disk.open(&path).at("open", &path)?;
-    file.sync().at("sync", &path)?;
+    file.sync().map_err(unsynced(&path))?;
     file.refresh().at("refresh", &path)?;
-    disk.sync_dir(dir).at("sync", dir)?;
+    disk.sync_dir(dir).map_err(unsynced(dir))?;
     let corrupt = |what| Error::Corrupt { file: path.clone(), offset: 0, what };
     let bytes_len = file.len().at("measure", &path)?;
     if bytes_len > CURRENT_BYTES_MAX {

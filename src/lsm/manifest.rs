@@ -27,7 +27,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     Error, Position, Result,
     coding::{Reader, put_bytes, put_varint},
-    error::At,
+    error::{At, unsynced},
     table::Properties,
     version::{Flushed, LEVELS, Listed, Placed, Version},
 };
@@ -155,7 +155,7 @@ impl Manifest {
         }
         let file = disk.create(&new).at("create", &new)?;
         file.write_at(&self.encode(), 0).at("write", &new)?;
-        file.sync().at("sync", &new)
+        file.sync().map_err(unsynced(&new))
     }
 
     /// Removes what was prepared, if it can be: else the next one replaces it.
@@ -173,15 +173,15 @@ impl Manifest {
         let (new, path) = (join(dir, NEW_NAME), join(dir, NAME));
         // Even if it says that there is no room: it may have happened.
         disk.rename(&new, &path).map_err(io::Error::other).at("rename", &path)?;
-        disk.sync_dir(dir).map_err(io::Error::other).at("sync", dir)
+        disk.sync_dir(dir).map_err(unsynced(dir))
     }
 
     /// Reads the manifest of `dir`, and makes sure that what was read is durable.
     pub(super) fn read(disk: &dyn Disk, dir: &str) -> Result<Manifest> {
         let path = join(dir, NAME);
         let file = disk.open(&path).at("open", &path)?;
-        file.sync().at("sync", &path)?;
-        disk.sync_dir(dir).at("sync", dir)?;
+        file.sync().map_err(unsynced(&path))?;
+        disk.sync_dir(dir).map_err(unsynced(dir))?;
         let corrupt = |what| Error::Corrupt { file: path.clone(), offset: 0, what };
         let file_bytes = file.len().at("measure", &path)?;
         if file_bytes > BYTES_MAX {

@@ -83,6 +83,7 @@ pub use batch::{Batch, BatchBuilder};
 pub use cache::{Cache, CacheStats};
 pub use checkpoint::{Checkpoint, CheckpointFile, CheckpointJob};
 pub use compaction::CompactionJob;
+pub(crate) use error::{At, unsynced};
 pub use error::{Error, Result};
 pub use family::Family;
 pub use flush::FlushJob;

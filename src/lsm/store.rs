@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Error, Options, Result,
-    error::At,
+    error::{At, unsynced},
     manifest::Manifest,
     table::{Properties, Table, TableContext, TableFormat},
     version::{Edit, Placed, Version},
@@ -142,7 +142,7 @@ impl Store {
 
     /// Makes the entries of the directory durable.
     pub(super) fn sync_dir(&self) -> Result<()> {
-        self.context.disk.sync_dir(&self.dir).at("sync", &self.dir)
+        self.context.disk.sync_dir(&self.dir).map_err(unsynced(&self.dir))
     }
 
     /// Whether there are files to remove.

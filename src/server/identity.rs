@@ -76,9 +76,9 @@ impl Identity {
         }
         let file = disk.create(&temporary)?;
         file.write_at(&self.encode(), 0)?;
-        file.sync()?;
+        file.sync().map_err(std::io::Error::from)?;
         disk.rename(&temporary, FILE)?;
-        disk.sync_dir("")?;
+        disk.sync_dir("").map_err(std::io::Error::from)?;
         Ok(())
     }
 

@@ -30,7 +30,7 @@ pub use faults::{Action, Event, Fault, Survival};
 use faults::{Plan, Verdict};
 use tree::{Id, Tree};
 
-use super::{Disk, File};
+use super::{Disk, File, SyncError};
 
 /// Operations that [`SimDisk::recent`] remembers.
 const RECENT_MAX: usize = 64;
@@ -295,8 +295,8 @@ impl Disk for SimDisk {
         self.on_names(Action::List, dir, "", |tree| tree.list(dir))
     }
 
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.on_names(Action::SyncDir, dir, "", |tree| tree.sync_dir(dir))
+    fn sync_dir(&self, dir: &str) -> Result<(), SyncError> {
+        Ok(self.on_names(Action::SyncDir, dir, "", |tree| tree.sync_dir(dir))?)
     }
 
     fn exists(&self, path: &str) -> io::Result<bool> {
@@ -438,7 +438,7 @@ impl File for SimFile {
         if matches!(verdict, Verdict::Stops) { Err(stopped()) } else { Ok(()) }
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&self) -> Result<(), SyncError> {
         let (mut state, verdict) = self.enter(Action::Sync, 0, 0, &[])?;
         let state = &mut *state;
         let image = &mut state.tree.file(self.id).image;
@@ -448,10 +448,10 @@ impl File for SimFile {
                 Ok(())
             }
             // What of it happened is drawn at the crash, page by page.
-            Verdict::Stops => Err(stopped()),
+            Verdict::Stops => Err(stopped().into()),
             Verdict::Fails(error) => {
                 image.fail_sync(&mut state.rng);
-                Err(error.into())
+                Err(io::Error::from(error).into())
             }
         }
     }

@@ -50,7 +50,7 @@ impl Run {
             let opened = open(&self.disk, epoch);
             let (mut log, recovered) = match opened {
                 Ok(opened) => opened,
-                Err(Error::Io { .. }) if self.fault || self.disk.is_stopped() => {
+                Err(Error::Io { .. } | Error::Sync { .. }) if self.fault || self.disk.is_stopped() => {
                     self.end_life();
                     continue;
                 }
@@ -65,7 +65,9 @@ impl Run {
             };
             self.states = vec![found.clone()];
             match self.use_log(&mut log) {
-                Err(Error::Io { .. }) if self.fault || self.disk.is_stopped() => self.end_life(),
+                Err(Error::Io { .. } | Error::Sync { .. }) if self.fault || self.disk.is_stopped() => {
+                    self.end_life()
+                }
                 Err(error) => return Err(format!("life {life}: {error}")),
                 Ok(()) => self.end_life(),
             }

@@ -1,10 +1,13 @@
 //! A disk that is full, or becomes so.
 
+use std::io::ErrorKind;
+
 use fastrand::Rng;
 
 use super::model::{SEGMENT_BYTES, entry, open};
+use crate::disk::sim::{Action, Fault};
 use crate::disk::{Disk, SimDisk};
-use crate::log::{Log, Operation};
+use crate::log::{Error, Log, Operation};
 
 /// What a new segment takes of a disk at least: its head, in one block.
 const BLOCK_BYTES: u64 = 512;
@@ -84,4 +87,22 @@ fn a_spare_that_finds_no_room_is_given_up_and_made_later() {
     disk.set_capacity(None);
     while log.idle().unwrap() {}
     assert_eq!(disk.list("log").unwrap().len(), files.len() + 1);
+}
+
+#[test]
+fn a_spare_whose_sync_fails_for_want_of_room_ends_the_log() {
+    for (action, path_part) in [(Action::Sync, "filling-"), (Action::SyncDir, "log")] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk, 1).unwrap();
+        let path_part = path_part.to_owned();
+        disk.fail(Fault { action, path_part, nth: 1, error: ErrorKind::StorageFull });
+        let ended = loop {
+            match log.idle() {
+                Ok(true) => {}
+                ended => break ended,
+            }
+        };
+        assert!(matches!(ended, Err(Error::Sync { .. })), "{action:?}: {ended:?}");
+        assert!(!append(&mut log, 10), "nothing is promised after a sync that failed");
+    }
 }

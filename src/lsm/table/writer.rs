@@ -16,7 +16,7 @@ use crate::{
         Index, Result,
         block::{BlockBuilder, Handle, Sealer},
         coding::{common_prefix, put_varint},
-        error::At,
+        error::{At, unsynced},
     },
 };
 
@@ -178,7 +178,7 @@ impl TableWriter {
         self.properties.file_bytes = self.written_bytes;
         self.properties.file_hash = self.file_hash.digest128();
         if !bugs::on(Bug::EditBeforeTableSync) {
-            self.file.sync().at("sync", &self.path)?;
+            self.file.sync().map_err(unsynced(&self.path))?;
         }
         Ok(self.properties)
     }

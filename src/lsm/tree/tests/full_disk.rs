@@ -1,6 +1,9 @@
 //! A disk without room: jobs are given up and tried again, and nothing is lost.
 
+use std::io::ErrorKind;
+
 use super::*;
+use crate::disk::sim::{Action, Fault};
 
 /// Bytes of all files.
 fn used_bytes(disk: &SimDisk) -> u64 {
@@ -146,4 +149,39 @@ fn a_flush_leaves_room_to_the_log() {
         tree.install(installed);
         assert_eq!(tree.lacks_room(), !has_room);
     }
+}
+
+/// Runs `run` on a filled tree once for each sync that it makes, which says that there is no room.
+fn at_every_sync(run: impl Fn(&mut Tree) -> Option<Result<Installed>>) {
+    let mut failures = 0;
+    for action in [Action::Sync, Action::SyncDir] {
+        for nth in 1.. {
+            let disk = SimDisk::new(nth);
+            let (mut tree, model) = filled(&disk);
+            disk.fail(Fault { action, path_part: String::new(), nth, error: ErrorKind::StorageFull });
+            let Err(error) = run(&mut tree).expect("there is work") else { break };
+            assert!(matches!(error, Error::Sync { .. }), "{action:?} {nth}: {error}");
+            failures += 1;
+            let edit = |_: &Version<Table>| Ok(Edit::default());
+            let manifest_was_synced = tree.store.commit(edit).is_err();
+            let is_of_manifest = matches!(&error, Error::Sync { path, .. } if path.ends_with("MANIFEST.new"));
+            assert!(manifest_was_synced || !is_of_manifest, "an edit follows one that may not be durable");
+            drop(tree);
+            disk.crash();
+            let tree = open(&disk, "tree", tiny()).unwrap();
+            let found = all(&tree.view()).unwrap();
+            assert!(found.iter().all(|(key, _)| model.contains_key(key)), "{action:?} {nth}");
+        }
+    }
+    assert!(failures >= 4, "a table, the manifest and twice the directory, not {failures}");
+}
+
+#[test]
+fn a_flush_whose_sync_fails_for_want_of_room_is_not_tried_again() {
+    at_every_sync(|tree| tree.next_flush().map(FlushJob::run));
+}
+
+#[test]
+fn a_compaction_whose_sync_fails_for_want_of_room_is_not_tried_again() {
+    at_every_sync(|tree| tree.next_compaction().map(CompactionJob::run));
 }
