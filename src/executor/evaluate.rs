@@ -58,7 +58,7 @@ impl Executor {
         outputs: &mut Vec<Output>,
     ) -> Result<Next, Error> {
         let Some(mut leadership) = self.leadership.take() else { return Ok(Next::Idle) };
-        let next = match self.admits(&leadership, now) {
+        let next = match self.admits(&leadership, now)? {
             Some(accepted) => self.drain(&mut leadership, accepted, now, clock, may_block, outputs),
             None => Ok(Next::Idle),
         };
@@ -67,16 +67,16 @@ impl Executor {
     }
 
     /// Which commands may be evaluated now, if any. What is not admitted waits in the queue: nothing has happened.
-    fn admits(&mut self, leadership: &Leadership, now: Now) -> Option<Accepted> {
+    fn admits(&mut self, leadership: &Leadership, now: Now) -> Result<Option<Accepted>, Error> {
         let in_flight_bytes = leadership.chain.in_flight_bytes;
         if leadership.chain.is_refused() || in_flight_bytes >= self.limits.in_flight_bytes_max {
-            return None;
+            return Ok(None);
         }
         if self.admission.admits(self.tree.debt(), now) {
-            return Some(self.room.accepted(&self.tree, in_flight_bytes));
+            return Ok(Some(self.room.accepted(&self.tree, in_flight_bytes)?));
         }
         // The tree waits for room on the disk. That may take for ever, so nobody waits for the tree.
-        self.tree.lacks_room().then_some(Accepted::Reads)
+        Ok(self.tree.lacks_room().then_some(Accepted::Reads))
     }
 
     fn drain(

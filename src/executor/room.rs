@@ -6,7 +6,7 @@
 //! written, then, however late compaction makes room, and the log has room for what nobody asks for: entries of a new
 //! leader, keys that became due.
 
-use crate::lsm::Tree;
+use crate::lsm::{self, Tree};
 
 /// The disk is asked again after writing this share (one in …) of the reserve.
 const ASK_SHARE: u64 = 64;
@@ -29,7 +29,7 @@ pub(super) enum Accepted {
     Writes,
 }
 
-/// The room on the disk, asked for now and then and estimated in between.
+/// The room on the disk: asked for after every so many bytes that were written, and when told to.
 #[derive(Debug)]
 pub(super) struct Room {
     reserve: Reserve,
@@ -58,19 +58,21 @@ impl Room {
     }
 
     /// Returns what may be written beside `in_flight_bytes` of entries that are on their way.
-    pub(super) fn accepted(&mut self, tree: &Tree, in_flight_bytes: usize) -> Accepted {
+    ///
+    /// # Errors
+    /// The disk does not tell: whoever went on would write until it is full.
+    pub(super) fn accepted(&mut self, tree: &Tree, in_flight_bytes: usize) -> lsm::Result<Accepted> {
         if self.unasked_bytes < self.reserve.writes_bytes / ASK_SHARE {
-            return self.accepted;
+            return Ok(self.accepted);
         }
+        let room_bytes = tree.room_bytes()?;
         self.unasked_bytes = 0;
-        // A disk that does not tell has not changed, as far as anyone knows.
-        let Ok(room_bytes) = tree.room_bytes() else { return self.accepted };
         let accepted = self.judge(room_bytes.saturating_sub(2 * in_flight_bytes as u64), tree.lacks_room());
         if (accepted == Accepted::Writes) != (self.accepted == Accepted::Writes) {
             tracing::warn!(room_bytes, ?accepted, "the room on the disk has changed");
         }
         self.accepted = accepted;
-        accepted
+        Ok(accepted)
     }
 
     fn judge(&self, room_bytes: u64, lacks_room: bool) -> Accepted {
@@ -90,7 +92,27 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::{
+        disk::{Disk, SimDisk},
+        keyspace,
+    };
+
+    #[test]
+    fn a_disk_that_does_not_tell_how_much_is_left_ends_the_node() {
+        let disk = SimDisk::new(1);
+        let options = lsm::Options::new(keyspace::FAMILIES, Arc::new(lsm::Cache::new(4_000)), 8_000);
+        let tree = Tree::open(Arc::new(disk.clone()), "tree", options).unwrap();
+        let mut room = Room::new(Reserve { log_bytes: 100, writes_bytes: 200 });
+        assert_eq!(room.accepted(&tree, 0).unwrap(), Accepted::Writes);
+        disk.stop_at(disk.changes());
+        disk.create_dir("any").unwrap_err();
+        assert_eq!(room.accepted(&tree, 0).unwrap(), Accepted::Writes, "nothing was written since");
+        room.ask();
+        room.accepted(&tree, 0).unwrap_err();
+    }
 
     #[test]
     fn writes_stop_before_deletes_and_go_on_with_some_distance() {
