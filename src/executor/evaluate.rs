@@ -42,9 +42,6 @@ const EFFECTS_TOO_LARGE: &str =
 const REPLIES_TOO_LARGE: &str =
     "EXECABORT Transaction discarded because of: its replies are larger than reply-bytes-max";
 
-/// Told to commands that need room, while the disk has too little: they had no effect. As [`CommandError::DiskFull`] has it.
-pub const DISK_FULL: &str = "MISCONF Errors writing to the log: the disk is nearly full";
-
 /// Told to a transaction that writes, while the disk has too little room.
 const NO_ROOM: &str = "EXECABORT Transaction discarded because of: the disk is nearly full";
 

@@ -24,7 +24,6 @@ mod watch;
 
 pub use clock::{Clock, LeaderClock, Now};
 pub use entry::{EntryBody, EntryError};
-pub use evaluate::DISK_FULL;
 pub use load::Load;
 pub use message::{Answer, Call, Deferred, Item, Message, Outcome, Recipient, Step, Transaction, WatchCall};
 pub use room::Reserve;

@@ -87,7 +87,6 @@ fn is_too_large(error: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::executor::DISK_FULL;
 
     fn parse(reply: &'static str) -> Reply {
         Reply::of(&LocalReply::Reply(Bytes::from_static(reply.as_bytes())))
@@ -113,7 +112,7 @@ mod tests {
             ("TIMEOUT unknown", 504),
             ("OOM command not allowed", 503),
             ("LOADING Redis is loading", 503),
-            (DISK_FULL, 503),
+            (&CommandError::DiskFull.to_string(), 503),
             (&CommandError::StringTooLong.to_string(), 413),
             (&CommandError::EffectsTooLarge.to_string(), 413),
             ("ERR invalid expire time in 'set' command", 400),
