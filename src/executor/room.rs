@@ -52,7 +52,7 @@ impl Room {
         self.unasked_bytes = self.unasked_bytes.saturating_add(bytes as u64);
     }
 
-    /// Something else has changed: the disk is to be asked.
+    /// Something else has changed, or may have: the disk is to be asked.
     pub(super) fn ask(&mut self) {
         self.unasked_bytes = u64::MAX;
     }

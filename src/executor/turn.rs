@@ -45,9 +45,11 @@ pub enum Input {
     Installed(lsm::Installed),
     /// What a message stopped for in this term is in memory now.
     Loaded(Message, Term),
-    /// A recipient has sent what it had too much of. Comes every second or so in any case: what holds commands back may
-    /// have gone without a sign.
+    /// What held commands back may have gone: a recipient has sent what it had too much of, or has gone; what the last
+    /// drain took is paid for.
     Resume,
+    /// A second has passed. What changes without a sign is looked at: the room on the disk, views that are held for long.
+    Tick,
     /// A key may be due.
     Wake,
     /// Switches the deletion of due keys on or off (DEBUG SET-ACTIVE-EXPIRE).
@@ -342,7 +344,8 @@ impl Executor {
                     false => outputs.push(Output::Lose(message.recipient, Outcome::NotDone)),
                 }
             }
-            Input::Resume => {
+            Input::Resume => {}
+            Input::Tick => {
                 let now_ms = now.boot_us / 1000;
                 self.tree.notice_old_views(now_ms);
                 self.tree.retry(now_ms);

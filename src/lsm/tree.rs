@@ -399,7 +399,7 @@ impl Tree {
         CheckpointJob { store: Arc::clone(&self.store), version: Arc::clone(&self.version) }
     }
 
-    /// Says that it is `now_ms`: jobs that found no room are tried again after a while. To be called every second or so.
+    /// Says that it is `now_ms`: jobs that found no room are tried again after a while. To be called once a second.
     pub fn retry(&mut self, now_ms: u64) {
         self.flush_retry.tick(now_ms);
         self.compaction_retry.tick(now_ms);
@@ -443,7 +443,7 @@ impl Tree {
     }
 
     /// Notes which views hold memtables or tables that the tree has replaced, at the time `now_ms`, and returns how many
-    /// such states are held for more than ten seconds. Each is logged and counted once. To be called every second or so.
+    /// such states are held for more than ten seconds. Each is logged and counted once. To be called once a second.
     pub fn notice_old_views(&mut self, now_ms: u64) -> usize {
         self.replaced.retain(|replaced| replaced.sources.strong_count() > 0);
         let mut old = 0;

@@ -1,4 +1,4 @@
-//! What is looked at once a second: rates, and whether the disk has room.
+//! What is done once a second: rates are sampled, the disk is asked for its room, the executor is told.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -23,8 +23,7 @@ pub(super) async fn run(services: Arc<Services>, disk: Arc<dyn Disk>, mut stoppe
         }
         let memory_bytes = status(&services).memory_used_bytes();
         services.stats.sample(services.node.started.elapsed(), memory_bytes);
-        // A view that pinned memtables may be gone, and with it the reason not to admit what waits; the disk may have room.
-        services.shard.submit(Input::Resume);
+        services.shard.submit(Input::Tick);
         match disk.free_bytes() {
             Ok(free) => services.disk_free_bytes.store(free, Ordering::Relaxed),
             Err(error) => tracing::warn!(%error, "cannot ask how much room the disk has"),

@@ -10,7 +10,10 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sisyphusdb::bugs::{self, Bug};
+use sisyphusdb::{
+    bugs::{self, Bug},
+    executor::Input,
+};
 
 use self::world::{Met, Part, World};
 
@@ -201,10 +204,12 @@ fn a_node_whose_tables_are_ahead_of_its_log_does_not_start() {
 }
 
 #[test]
-fn a_view_that_is_held_for_long_is_noticed() {
-    let mut world = World::new(7);
-    world.start();
-    assert!(world.hold_a_view() >= 1);
+fn a_view_that_is_held_for_long_is_noticed_by_the_tick_alone() {
+    for (input, is_noticed) in [((|| Input::Resume) as fn() -> Input, false), (|| Input::Tick, true)] {
+        let mut world = World::new(7);
+        world.start();
+        assert_eq!(world.hold_a_view(input) >= 1, is_noticed);
+    }
 }
 
 #[test]

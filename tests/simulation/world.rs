@@ -239,7 +239,7 @@ impl World {
             7 => return self.job_step(),
             8 => {
                 let us = self.rng.u64(..3_000);
-                self.clock.us.fetch_add(us, Ordering::Relaxed);
+                self.pass(us);
             }
             9 => self.begin_to_read(),
             10 => self.read(),
@@ -247,6 +247,14 @@ impl World {
             _ => self.submit(Input::Wake),
         }
         Ok(())
+    }
+
+    /// Lets time pass, with a tick when a second is full.
+    fn pass(&self, us: u64) {
+        let before_us = self.clock.us.fetch_add(us, Ordering::Relaxed);
+        if before_us / 1_000_000 < (before_us + us) / 1_000_000 {
+            self.submit(Input::Tick);
+        }
     }
 
     /// The only voter stands for election again, in a new term: what was in flight may be appended or not.
@@ -414,8 +422,8 @@ impl World {
     }
 
     /// Holds a view of what is in memory for eleven seconds after that has been flushed, and returns how many such
-    /// views the node has noticed.
-    pub(super) fn hold_a_view(&mut self) -> u64 {
+    /// views the node has noticed when it got nothing but `input` meanwhile.
+    pub(super) fn hold_a_view(&mut self, input: fn() -> Input) -> u64 {
         while self.met.acknowledged == 0 {
             self.step().expect("the disk is well");
         }
@@ -426,7 +434,7 @@ impl World {
             self.step().expect("the disk is well");
         }
         for _ in 0..2 {
-            self.submit(Input::Resume);
+            self.submit(input());
             for _ in 0..100 {
                 self.executor_step().expect("the disk is well");
             }
@@ -442,13 +450,12 @@ impl World {
         self.disk.set_capacity(Some(CAPACITY));
         let used = CAPACITY - self.disk.free_bytes().unwrap();
         self.disk.set_capacity(bytes.map(|bytes| used + bytes));
-        self.submit(Input::Resume);
+        self.submit(Input::Tick);
     }
 
-    /// Lets a second pass, as the node's own tick does.
+    /// Lets a second pass.
     pub(super) fn tick(&mut self) {
-        self.clock.us.fetch_add(1_000_000, Ordering::Relaxed);
-        self.submit(Input::Resume);
+        self.pass(1_000_000);
     }
 
     /// Asks the node for one string and steps it until it has answered; `None` when the machine died meanwhile.
