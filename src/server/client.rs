@@ -42,7 +42,7 @@ struct State {
     /// What the task has to add to the reply of an EXEC.
     deferred: Option<Deferred>,
     /// The message will not be answered.
-    lost: Option<Outcome>,
+    lost: bool,
     /// The executor waits until this many bytes or fewer are unsent.
     resume_below: Option<usize>,
     limit: OutputLimit,
@@ -61,7 +61,7 @@ pub(super) struct Progress {
     /// The connection cannot be written to, or has too much unsent.
     pub(super) broken: bool,
     /// The message will not be answered.
-    pub(super) lost: Option<Outcome>,
+    pub(super) lost: bool,
     /// What completes the reply of an EXEC.
     pub(super) deferred: Option<Deferred>,
 }
@@ -256,10 +256,11 @@ impl Recipient for Client {
         }
     }
 
-    fn lose(&self, outcome: Outcome) {
+    /// Whatever became of the message: the one truth that RESP has for it is a closed connection.
+    fn lose(&self, _: Outcome) {
         let mut state = self.lock();
         self.end_message(&mut state);
-        state.lost = Some(outcome);
+        state.lost = true;
         self.info.wake();
     }
 

@@ -13,7 +13,7 @@ use tokio::{
 use super::{client::Client, node};
 use crate::{
     dispatch::{self, Batch, ColdRead, Conversation, Services, Tail},
-    executor::{Deferred, Input, Item, Message, Outcome, Published, Recipient},
+    executor::{Deferred, Input, Item, Message, Published, Recipient},
     metrics::Counter,
     resp::{Args, Outbox, ProtocolError, RequestCodec},
     session::{Buffers, Endpoint, Registration, Session},
@@ -186,13 +186,8 @@ impl Connection {
         self.services.shard.submit(Input::Message(Message::new(recipient, items)));
         loop {
             let progress = self.client.progress(true);
-            if progress.broken {
+            if progress.broken || progress.lost {
                 return Err(Close::AtOnce);
-            }
-            match progress.lost {
-                Some(Outcome::Unknown) => return Err(Close::AtOnce),
-                Some(Outcome::NotDone) => return Err(Close::AtOnce),
-                None => {}
             }
             if !progress.busy {
                 if let Some(deferred) = progress.deferred {
