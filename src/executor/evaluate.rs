@@ -233,14 +233,15 @@ impl Evaluation<'_> {
                 Some(Pause::Disk) => {
                     message.loads += 1;
                     *loading += 1;
-                    outputs.push(Output::Load(Load::new(
+                    outputs.push(Output::Load(Load {
                         message,
-                        self.view.clone(),
-                        self.leadership.state.limits.clone(),
-                        self.drain.stamp(),
-                        (self.limits.entry_bytes_max, self.reply_bytes_max),
-                        self.leadership.term,
-                    )));
+                        view: self.view.clone(),
+                        stamp: self.drain.stamp(),
+                        limits: self.leadership.state.limits.clone(),
+                        effects_bytes_max: self.limits.entry_bytes_max,
+                        reply_bytes_max: self.reply_bytes_max,
+                        term: self.leadership.term,
+                    }));
                 }
             }
             if self.access == Access::Disk && self.commands > 0 {

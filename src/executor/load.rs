@@ -15,28 +15,19 @@ use crate::{
 
 /// What a pool thread needs to load the data of one message's next item.
 pub struct Load {
-    message: Message,
-    view: lsm::View,
-    limits: keyspace::Limits,
-    stamp: u64,
+    pub(super) message: Message,
+    /// What the drain saw, and when it was.
+    pub(super) view: lsm::View,
+    pub(super) stamp: u64,
+    pub(super) limits: keyspace::Limits,
     /// Bytes of effects and of replies that the item may make.
-    bytes_max: (usize, usize),
-    term: Term,
+    pub(super) effects_bytes_max: usize,
+    pub(super) reply_bytes_max: usize,
+    /// The term of the leadership that the drain was of.
+    pub(super) term: Term,
 }
 
 impl Load {
-    /// A load for the first item of `message`, which the drain of a leader of `term` evaluated on `view` at `stamp`.
-    pub(super) fn new(
-        message: Message,
-        view: lsm::View,
-        limits: keyspace::Limits,
-        stamp: u64,
-        bytes_max: (usize, usize),
-        term: Term,
-    ) -> Self {
-        Self { message, view, limits, stamp, bytes_max, term }
-    }
-
     /// Runs the item on the view that the drain had, waiting for the disk. Effects and replies are thrown away.
     ///
     /// # Errors
@@ -46,10 +37,12 @@ impl Load {
         // The state as the view has it: the drain's own has seen effects that the view has not.
         let mut state = State::load(&self.view, 0)?;
         state.limits = self.limits;
-        let (effects_bytes_max, reply_bytes_max) = self.bytes_max;
-        let mut scratch =
-            Scratch { overlay: Overlay::new(), drain: Drain::new(1, self.stamp), reply_bytes_max };
-        scratch.drain.allow(effects_bytes_max);
+        let mut scratch = Scratch {
+            overlay: Overlay::new(),
+            drain: Drain::new(1, self.stamp),
+            reply_bytes_max: self.reply_bytes_max,
+        };
+        scratch.drain.allow(self.effects_bytes_max);
         let item = self.message.items.front().expect("a message that stopped has a next item");
         let seed = self.message.seed.expect("an item that stopped has its seed");
         let result = match item {

@@ -60,7 +60,7 @@ impl<'a> ReplyWriter<'a> {
         ReplyWriter::bounded(other, self.protocol, self.len_max.saturating_sub(self.out.len()))
     }
 
-    /// Whether the reply is within its bound. Who writes much asks now and then, to end early.
+    /// Whether the reply is within its bound. Who writes much asks as it goes, to end early.
     ///
     /// # Errors
     /// [`ReplyTooLong`].
