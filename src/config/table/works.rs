@@ -165,11 +165,15 @@ pub(super) const STORAGE: &[Directive] = &[
     .at_start(),
     Directive::works(
         "entry-bytes-max",
-        Kind::Bytes { min: MIB, max: 1 << 30 },
-        "83886080",
+        Kind::Bytes { min: MIB, max: ENTRY_BYTES_MAX },
+        "",
         "The largest entry of the log, so the most that one command, transaction or script can write.",
     )
-    .at_start(),
+    .at_start()
+    .derived(
+        "80mb, or a quarter of memory-budget if that is less, but at least a quarter more than proto-max-bulk-len",
+        entry_bytes_max,
+    ),
     Directive::works(
         "io-threads",
         integer(1, 128),
@@ -346,6 +350,15 @@ fn memory_budget(_: &Values, machine: &Machine) -> String {
 
 fn bulk_bytes_max(values: &Values, _: &Machine) -> String {
     (values.number::<u64>("memory-budget") / 8).min(64 * MIB).to_string()
+}
+
+/// The largest entry that may be asked for.
+const ENTRY_BYTES_MAX: u64 = 1 << 30;
+
+fn entry_bytes_max(values: &Values, _: &Machine) -> String {
+    let bulk: u64 = values.number("proto-max-bulk-len");
+    let budget: u64 = values.number("memory-budget");
+    (budget / 4).min(80 * MIB).max(bulk.saturating_add(bulk / 4)).min(ENTRY_BYTES_MAX).to_string()
 }
 
 fn client_bytes_max(values: &Values, _: &Machine) -> String {

@@ -62,6 +62,10 @@ fn memory_is_divided_within_its_budget() {
     assert_eq!(small.settings().proto_max_bulk_len, 8 << 20);
     assert_eq!(small.settings().client_query_buffer_limit, 16 << 20);
     assert_eq!(small.settings().reply_bytes_max, 16 << 20);
+    assert_eq!(small.entry_bytes_max, 16 << 20);
+    let long = run(&["--memory-budget", "64mb", "--proto-max-bulk-len", "100mb"]);
+    assert_eq!(long.entry_bytes_max, 125 << 20, "the longest value fits");
+    assert_eq!(run(&["--memory-budget", "64mb", "--entry-bytes-max", "80mb"]).entry_bytes_max, 80 << 20);
 }
 
 #[test]
@@ -189,7 +193,11 @@ fn directives_must_agree_with_each_other() {
         (&["--bind", "0.0.0.0"][..], "protected-mode: bind 0.0.0.0 listens beyond this machine"),
         (&["--bind", "127.0.0.1", "-::*"], "protected-mode: bind :: listens"),
         (&["--maxclients", "19000"], "maxclients: The operating system is not able to handle"),
-        (&["--proto-max-bulk-len", "80mb"], "proto-max-bulk-len: a value of 83886080 bytes does not fit"),
+        (
+            &["--proto-max-bulk-len", "80mb", "--entry-bytes-max", "80mb"],
+            "proto-max-bulk-len: a value of 83886080 bytes does not fit",
+        ),
+        (&["--proto-max-bulk-len", "1gb"], "proto-max-bulk-len: a value of 1073741824 bytes does not fit"),
         (&["--client-query-buffer-limit", "1mb"], "client-query-buffer-limit: it must be at least"),
         (
             &["--client-query-buffer-limit", "4gb"],
