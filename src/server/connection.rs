@@ -25,7 +25,7 @@ const UNSENT_MAX: usize = 1024 * 1024;
 /// Bytes that a client may send ahead of its answers while others wait for memory.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
-/// How often a client is looked at that does not take its replies.
+/// [`Connection::unsent_check`], but for tests.
 const UNSENT_CHECK: Duration = Duration::from_secs(1);
 
 /// How many checks in a row a client may take none of them and have sent all that it may.
@@ -44,6 +44,8 @@ pub(super) struct Connection {
     received: u64,
     /// The client has sent its last byte.
     ended: bool,
+    /// How often a client is looked at that does not take its replies.
+    unsent_check: Duration,
     /// Checks in a row at which the client was stuck, and the bytes that it had taken by then.
     stuck: (u32, u64),
 }
@@ -74,6 +76,7 @@ impl Connection {
             held_over: None,
             received: 0,
             ended: false,
+            unsent_check: UNSENT_CHECK,
             stuck: (0, 0),
         };
         connection.refresh_limits();
@@ -257,7 +260,7 @@ impl Connection {
                 self.follow_config();
             }
             () = self.client.writable(), if unsent => {}
-            () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(may_read)?,
+            () = tokio::time::sleep(self.unsent_check), if unsent => self.check_unsent(may_read)?,
             read = self.reader.read_buf(&mut self.buffer), if may_read => self.has_read(read)?,
         }
         Ok(())
@@ -325,7 +328,7 @@ impl Connection {
                     self.follow_config();
                 }
                 () = self.client.writable(), if unsent => {}
-                () = tokio::time::sleep(UNSENT_CHECK), if unsent => self.check_unsent(true)?,
+                () = tokio::time::sleep(self.unsent_check), if unsent => self.check_unsent(true)?,
                 () = idle(since, timeout) => return Err(Close::AtOnce),
             }
         }
@@ -454,3 +457,6 @@ pub(super) fn endpoint(stream: &TcpStream) -> std::io::Result<Endpoint> {
         fd: stream.as_raw_fd(),
     })
 }
+
+#[cfg(test)]
+mod tests;
