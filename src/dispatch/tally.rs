@@ -3,7 +3,8 @@
 //! Calls of one command, one after the other, are timed together, so that a pipeline costs two looks at the clock. A call
 //! that may have taken long, since it has many arguments or answered much, ends its run: the time of the run is then its
 //! own, but for the few small calls before it. Only if a command is slow sooner than such a run usually takes is each timed
-//! by itself.
+//! by itself. So a small call that takes long because its thread had to wait counts in the latencies of its command, and
+//! enters the slow log only if it is alone in its run: which of the others it was, nobody knows.
 
 use std::time::{Duration, Instant};
 

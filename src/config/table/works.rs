@@ -317,7 +317,8 @@ pub(super) const OBSERVABILITY: &[Directive] = &[
         "slowlog-log-slower-than",
         integer(-1, i64::MAX),
         "10000",
-        "Commands that take at least so many microseconds enter the slow log. 0: all; -1: none.",
+        "Commands that take at least so many microseconds enter the slow log. 0: all; -1: none. Equal short reads of one \
+         pipeline are timed together, and enter it only if this is below 2000.",
     ),
     Directive::works("slowlog-max-len", LONG, "128", "How many commands the slow log keeps."),
     Directive::works(
