@@ -88,8 +88,16 @@ pub struct Core {
     last_index: AtomicU64,
     gauges: Mutex<executor::Gauges>,
     log_gauges: Mutex<LogGauges>,
+    flushes: watch::Sender<Flushes>,
+}
+
+/// How far flushes are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flushes {
     /// The last index that is in tables.
-    flushed: watch::Sender<log::Index>,
+    pub index: log::Index,
+    /// How many found no room on the disk.
+    pub without_room: u64,
 }
 
 /// Numbers of the log, for those who watch it.
@@ -126,7 +134,10 @@ impl Core {
             last_index: AtomicU64::new(raft.last().index),
             gauges: Mutex::new(executor.gauges()),
             log_gauges: Mutex::default(),
-            flushed: watch::Sender::new(executor.tree().flushed().position.index),
+            flushes: watch::Sender::new(Flushes {
+                index: executor.tree().flushed().position.index,
+                without_room: 0,
+            }),
             executor: Inbox::new(Box::new(executor)),
             raft: Mutex::new(raft),
             store,
@@ -163,9 +174,9 @@ impl Core {
         *self.log_gauges.lock().expect("a panic ends the process")
     }
 
-    /// The last index that is in tables, to be watched.
-    pub fn flushed(&self) -> watch::Receiver<log::Index> {
-        self.flushed.subscribe()
+    /// How far flushes are, to be watched.
+    pub fn flushes(&self) -> watch::Receiver<Flushes> {
+        self.flushes.subscribe()
     }
 
     /// Steps `raft` and hands its outputs on, before anyone else can step it.
@@ -220,9 +231,10 @@ impl Core {
                 Output::Compact(job) => tasks.push(Task::Compact(job)),
                 Output::Load(load) => tasks.push(Task::Load(load)),
                 Output::Cut(index) => {
-                    self.flushed.send_replace(index);
+                    self.flushes.send_modify(|flushes| flushes.index = index);
                     self.log.push_quietly(LogInput::Cut(index));
                 }
+                Output::NoRoom => self.flushes.send_modify(|flushes| flushes.without_room += 1),
                 Output::WakeAt(ms) => tasks.push(Task::WakeAt(ms)),
                 Output::ResumeAt(boot_us) => tasks.push(Task::ResumeAt(boot_us)),
             }

@@ -28,7 +28,7 @@ use tokio::{
 
 pub use self::{
     clock::MachineClock,
-    core::{Core, Fatal, LogGauges, LogInput, Scratch, Task},
+    core::{Core, Fatal, Flushes, LogGauges, LogInput, Scratch, Task},
     inbox::Inbox,
     recovery::{RecoveryError, Setup, recover, verify},
 };
@@ -80,12 +80,20 @@ impl ReadPermit {
     }
 }
 
+/// The disk has no room for what was to be written out.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the disk has no room to write out what is in memory")]
+pub struct NoRoom;
+
 /// Why there is no checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The node takes on nothing new.
     #[error("the node is stopping")]
     Stopping,
+    /// What is only in memory and in the log has no room in tables.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// Its files cannot be made.
     #[error(transparent)]
     Files(#[from] lsm::Error),
@@ -330,12 +338,22 @@ impl Shard {
     }
 
     /// Writes everything that is applied now into tables, and returns when that is durable.
-    pub async fn flush(self: &Arc<Self>) {
-        let mut flushed = self.core.flushed();
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`]: it is in memory and in the log, as before.
+    pub async fn flush(self: &Arc<Self>) -> Result<(), NoRoom> {
+        let mut flushes = self.core.flushes();
+        let without_room = flushes.borrow_and_update().without_room;
         let applied = self.core.store().published().view.index();
         self.submit(Input::Seal);
-        // An error means that the shard is gone, and with it what could be flushed.
-        drop(flushed.wait_for(|index| *index >= applied).await);
+        let ended =
+            flushes.wait_for(|flushes| applied <= flushes.index || without_room < flushes.without_room).await;
+        match ended {
+            Ok(flushes) if flushes.index < applied => Err(NoRoom),
+            // An error means that the shard is gone, and with it what could be flushed.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Makes a checkpoint called `name`, a number, of everything that is applied now. It replaces the one before.
@@ -345,7 +363,7 @@ impl Shard {
     /// The node is stopping, or the files cannot be made. The data is as well as before. A sync that fails ends the node,
     /// whatever it was of.
     pub async fn checkpoint(self: &Arc<Self>, name: &str) -> Result<(), CheckpointError> {
-        self.flush().await;
+        self.flush().await?;
         let (done, complete) = oneshot::channel();
         self.submit(Input::Checkpoint(done));
         let job = complete.await.map_err(|_| CheckpointError::Stopping)?;
@@ -363,12 +381,17 @@ impl Shard {
 
     /// Writes everything that is applied now into tables, and forgets what is cached: what is read next comes from the
     /// disk.
-    pub async fn reload(self: &Arc<Self>) {
-        self.flush().await;
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`]: it stays in memory.
+    pub async fn reload(self: &Arc<Self>) -> Result<(), NoRoom> {
+        self.flush().await?;
         let (done, complete) = oneshot::channel();
         self.submit(Input::DropCaches(done));
         // An error means that the shard is gone.
         drop(complete.await);
+        Ok(())
     }
 
     /// Keeps the executor from everyone else for `duration` (DEBUG SLEEP).

@@ -210,8 +210,8 @@ fn run_jobs(executor: &mut Executor, outputs: Vec<Output>, clock: &dyn Clock) ->
         let installed = match output {
             Output::Flush(job) => job.run()?,
             Output::Compact(job) => job.run()?,
-            // The log is cut after the next flush as well.
-            Output::Cut(_) => continue,
+            // The log is cut after the next flush as well; what has no room stays in memory.
+            Output::Cut(_) | Output::NoRoom => continue,
             _ => unreachable!("nothing is evaluated during replay"),
         };
         let mut more = Vec::new();

@@ -54,7 +54,7 @@ pub enum Input {
     Wake,
     /// Switches the deletion of due keys on or off (DEBUG SET-ACTIVE-EXPIRE).
     ActiveExpire(bool),
-    /// Write the memtable out although it is not full.
+    /// Write the memtable out although it is not full, and although there was no room for the last one.
     Seal,
     /// Forget what is cached, so that what is read next comes from the disk, and tell through the channel (DEBUG
     /// RELOAD).
@@ -89,6 +89,8 @@ pub enum Output {
     Load(Load),
     /// The log is not needed up to this index.
     Cut(Index),
+    /// A flush has found no room on the disk. It is tried again after a while, or with the next [`Input::Seal`].
+    NoRoom,
     /// [`Input::Wake`] when the present time reaches this, in ms since the Unix epoch.
     WakeAt(u64),
     /// [`Input::Resume`] when CLOCK_BOOTTIME shows this, in µs.
@@ -332,6 +334,9 @@ impl Executor {
             }
             Input::Installed(installed) => {
                 self.room.ask();
+                if installed.is_flush_without_room() {
+                    outputs.push(Output::NoRoom);
+                }
                 let flushed = self.tree.install(installed);
                 self.unpublished = true;
                 outputs.push(Output::Cut(flushed.index));

@@ -28,6 +28,11 @@ impl Retry {
         self.is_due |= now_ms.saturating_sub(since_ms) >= self.delay_ms;
     }
 
+    /// Somebody waits for a job: it is not put off any longer.
+    pub(super) fn hurry(&mut self) {
+        self.is_due = true;
+    }
+
     /// Whether a job may be tried.
     pub(super) fn is_due(&self) -> bool {
         !self.lacks_room() || self.is_due

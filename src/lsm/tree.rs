@@ -117,6 +117,11 @@ impl Installed {
     pub(super) fn stopped() -> Installed {
         Installed { version: None, done: Done::Compaction }
     }
+
+    /// Whether it was a flush for which the disk had no room.
+    pub fn is_flush_without_room(&self) -> bool {
+        matches!(self.done, Done::FlushWithoutRoom)
+    }
 }
 
 /// How far the tree lags behind with its work.
@@ -277,8 +282,10 @@ impl Tree {
         View { sources: Arc::clone(&self.sources), index: self.applied.index, is_for_writes: false }
     }
 
-    /// Ends the active memtable, so that it can be flushed, if anything was applied since the last time.
+    /// Ends the active memtable, so that it can be flushed, if anything was applied since the last time. A flush that
+    /// found no room is tried again at once.
     pub fn seal(&mut self) {
+        self.flush_retry.hurry();
         if self.active_after < self.applied {
             self.rotate(self.store.options.memtable_bytes);
         }

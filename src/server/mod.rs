@@ -170,10 +170,18 @@ impl Server {
                 client.kill();
             }
             while self.tasks.join_next().await.is_some() {}
-            self.services.shard.flush().await;
+            self.services.shard.flush().await
         };
-        if tokio::time::timeout(patience, orderly).await.is_err() {
-            tracing::warn!("stopping before everything was in order: the next start replays more of the log");
+        let reason = match tokio::time::timeout(patience, orderly).await {
+            Ok(Ok(())) => None,
+            Ok(Err(no_room)) => Some(no_room.to_string()),
+            Err(late) => Some(late.to_string()),
+        };
+        if let Some(reason) = reason {
+            tracing::warn!(
+                reason,
+                "stopping before everything was in order: the next start replays more of the log"
+            );
         }
         self.services.shard.stop();
     }

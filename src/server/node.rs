@@ -112,10 +112,7 @@ async fn carry_out(services: &Arc<Services>, session: &mut Session, ask: Ask) ->
             services.shard.hold_executor(duration).await;
             Ok(())
         }
-        Ask::Reload => {
-            services.shard.reload().await;
-            Ok(())
-        }
+        Ask::Reload => services.shard.reload().await.map_err(|error| format!("ERR {error}")),
         Ask::SetActiveExpire(on) => {
             services.shard.submit(Input::ActiveExpire(on));
             Ok(())

@@ -5,6 +5,7 @@
 //! nothing that was not asked for. `SISYPHUSDB_SEED=n` runs one seed, `SISYPHUSDB_SEEDS=n` as many as that.
 
 mod client;
+mod full_disk;
 mod permit;
 mod world;
 
