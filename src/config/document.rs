@@ -21,7 +21,7 @@ pub fn help() -> String {
         "{}\
          A Redis-compatible, disk-backed store whose acknowledged writes are on disk.\n\n\
          Usage: sisyphusdb [--verify] [file] [--name value …] [-]\n\n  \
-         --verify        reads and checks all data in `dir`, serves nothing, and ends\n  \
+         --verify        reads and checks all data in `dir`, writes and serves nothing\n  \
          file            a configuration file in the grammar of redis.conf\n  \
          --name value    sets a directive; see below\n  \
          -               reads more of the configuration from standard input\n  \

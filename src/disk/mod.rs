@@ -1,8 +1,8 @@
 //! The disk: the only trait that the cores know.
 //!
 //! Paths are relative to the data directory, separated by `/`; the empty path is the data directory itself. [`RealDisk`]
-//! is the file system of the machine. [`SimDisk`] is a disk in memory, for tests, which loses at a crash what was not
-//! synced and fails when it is told to.
+//! is the file system of the machine. [`CopyDisk`] is another disk as it is, and keeps what is written to itself.
+//! [`SimDisk`] is a disk in memory, for tests, which loses at a crash what was not synced and fails when it is told to.
 //!
 //! What survives a crash, on both:
 //! - bytes written to a file, when [`File::sync`] has returned `Ok` after the write;
@@ -14,6 +14,7 @@
 //! clean: it is never to be retried. So its error is a type of its own, [`SyncError`], which no test for a full disk
 //! takes.
 
+mod copy;
 mod real;
 pub mod sim;
 
@@ -21,6 +22,7 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
+pub use copy::CopyDisk;
 pub use real::RealDisk;
 pub use sim::SimDisk;
 

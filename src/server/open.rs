@@ -13,7 +13,7 @@ use std::{any::Any, sync::Arc};
 use super::identity::{Identity, IdentityError};
 use crate::{
     config::{Config, MEMTABLES_MAX},
-    disk::{Disk, RealDisk},
+    disk::{CopyDisk, Disk, RealDisk},
     driver::{self, Core, MachineClock, RecoveryError, Setup, recover},
     executor::{Clock, Limits, Reserve, Tuning},
     keyspace, log, lsm,
@@ -84,26 +84,36 @@ pub(super) fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, OpenErr
     if let Some(name) = foreign(&*disk).map_err(directory)? {
         return Err(OpenError::Foreign { path, name });
     }
-    let lock = disk.lock("LOCK").map_err(|source| match source.kind() {
-        std::io::ErrorKind::WouldBlock => OpenError::Locked(path.clone()),
-        _ => directory(source),
-    })?;
+    let lock = take_lock(&*disk, path)?;
     let (core, identity) = recover_node(&disk, config, clock)?;
     Ok(Opened { core, identity, lock, disk })
 }
 
 /// Checks everything in the data directory that `config` names: identity, log and boot rule by opening it as a start does,
-/// which replays the log; then every block of every table.
+/// which replays the log; then every block of every table. Nothing is written: what a start writes goes to a copy in memory.
 ///
 /// # Errors
 /// What would keep the node from starting, or the first damage that is found.
 pub fn verify(config: &Config) -> Result<lsm::Verified, OpenError> {
+    let path = config.dir.display().to_string();
     if !config.dir.join("meta").exists() {
-        return Err(OpenError::NoNode(config.dir.display().to_string()));
+        return Err(OpenError::NoNode(path));
     }
-    let Opened { core, disk, lock: _lock, .. } = open(config, &MachineClock)?;
-    drop(core);
-    driver::verify(&disk, tree_options(config)).map_err(OpenError::Damaged)
+    let disk = RealDisk::new(config.dir.clone());
+    let disk: Arc<dyn Disk> =
+        Arc::new(disk.map_err(|source| OpenError::Directory { path: path.clone(), source })?);
+    let copy = || -> Arc<dyn Disk> { Arc::new(CopyDisk::new(Arc::clone(&disk))) };
+    let _lock = take_lock(&*copy(), path)?;
+    drop(recover_node(&copy(), config, &MachineClock)?);
+    driver::verify(&copy(), tree_options(config)).map_err(OpenError::Damaged)
+}
+
+/// Takes the lock on the data directory, which is called `path`.
+fn take_lock(disk: &dyn Disk, path: String) -> Result<Box<dyn Any + Send + Sync>, OpenError> {
+    disk.lock("LOCK").map_err(|source| match source.kind() {
+        std::io::ErrorKind::WouldBlock => OpenError::Locked(path),
+        _ => OpenError::Directory { path, source },
+    })
 }
 
 /// Recovers the node that has run on this disk, or makes one, whose identity is kept once everything else is there.

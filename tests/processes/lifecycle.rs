@@ -1,5 +1,10 @@
 //! Starting and ending.
 
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
 use super::harness::{Launch, Reply};
 
 #[test]
@@ -79,6 +84,17 @@ fn a_node_that_lost_a_part_of_its_directory_does_not_start_as_an_empty_one() {
     }
 }
 
+/// All files in a directory and below, with their bytes.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| match path.is_dir() {
+            true => files(&path),
+            false => BTreeMap::from([(path.clone(), std::fs::read(&path).unwrap())]),
+        })
+        .collect()
+}
+
 #[test]
 fn verify_finds_a_damaged_table_and_nothing_else() {
     let base = tempfile::tempdir().unwrap();
@@ -86,13 +102,21 @@ fn verify_finds_a_damaged_table_and_nothing_else() {
     let launch = Launch::new(&dir);
     assert_eq!(launch.verify().0, Some(1), "there is no node");
     assert!(!dir.exists(), "and none is made");
-    let mut server = launch.start();
+    let server = launch.start();
     assert!(server.client().set(b"key", b"value").unwrap());
     assert_eq!(launch.verify().0, Some(1), "the node uses the directory");
-    // What is in memory is written out.
-    server.terminate();
+    server.kill();
+    let before = files(&dir);
     let (status, text) = launch.verify();
     assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains(" 0 tables"), "what is only in the log is not in tables yet: {text}");
+    assert!(files(&dir) == before, "what is verified is changed");
+    // What is in memory is written out.
+    launch.start().terminate();
+    let before = files(&dir);
+    let (status, text) = launch.verify();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(files(&dir) == before, "what is verified is changed");
     assert!(text.starts_with("the log is whole; so are ") && !text.contains(" 0 tables"), "{text}");
 
     let tables = std::fs::read_dir(dir.join("shard-0/tree/gen-000001")).unwrap();
