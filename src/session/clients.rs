@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
-use tokio::sync::Notify;
+use atomic_waker::AtomicWaker;
 
 use super::{ClientFilter, ClientKind};
 use crate::resp::Protocol;
@@ -123,7 +125,10 @@ pub struct ClientInfo {
     words: Mutex<Words>,
     wait: Mutex<Wait>,
     killed: AtomicBool,
-    wake: Notify,
+    /// Somebody has called, and the task has not noticed.
+    called: AtomicBool,
+    /// The task of the connection, which passes here at every read: it registers without a lock.
+    task: AtomicWaker,
 }
 
 impl ClientInfo {
@@ -174,7 +179,7 @@ impl ClientInfo {
     /// Asks the connection to close; it learns so by [`ClientInfo::woken`].
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
-        self.wake.notify_one();
+        self.wake();
     }
 
     /// Whether the connection is to be closed.
@@ -185,12 +190,25 @@ impl ClientInfo {
     /// Returns when somebody has asked something of this client: see [`ClientInfo::is_killed`] and
     /// [`ClientInfo::take_unblocked`]. A call made in advance is not lost. Only the connection's task waits here.
     pub async fn woken(&self) {
-        self.wake.notified().await;
+        poll_fn(|context| {
+            if self.take_call() {
+                return Poll::Ready(());
+            }
+            self.task.register(context.waker());
+            // Whoever called before the task was registered could not wake it.
+            if self.take_call() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn take_call(&self) -> bool {
+        self.called.load(Ordering::Acquire) && self.called.swap(false, Ordering::AcqRel)
     }
 
     /// Wakes the connection's task for a reason of its own: its message is answered, its socket is full.
     pub fn wake(&self) {
-        self.wake.notify_one();
+        self.called.store(true, Ordering::Release);
+        self.task.wake();
     }
 
     /// Says that the client waits for a key.
@@ -218,7 +236,7 @@ impl ClientInfo {
             return false;
         }
         *wait = Wait::Over(how);
-        self.wake.notify_one();
+        self.wake();
         true
     }
 
@@ -340,7 +358,8 @@ impl Clients {
             words: Mutex::default(),
             wait: Mutex::default(),
             killed: AtomicBool::new(false),
-            wake: Notify::new(),
+            called: AtomicBool::new(false),
+            task: AtomicWaker::new(),
         });
         list.by_id.insert(info.id, Arc::clone(&info));
         Some(Registration { clients: Arc::clone(self), info })
