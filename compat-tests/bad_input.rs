@@ -115,8 +115,11 @@ fn a_broken_protocol_is_told_and_ends_the_connection() {
         (&b"*1\r\n".repeat(100_000), "expected '$', got '*'"),
     ] {
         let mut wire = Wire::connect(node.address);
-        // What stands before it in the same packet is still done.
-        wire.ask([b"PING\r\n", input].concat(), format!("+PONG\r\n-ERR Protocol error: {error}\r\n"));
+        // What stands before it in the same packet is still done, reads that are looked up together too.
+        wire.ask(
+            [b"PING\r\nGET a\r\nGET b\r\n", input].concat(),
+            format!("+PONG\r\n$-1\r\n$-1\r\n-ERR Protocol error: {error}\r\n"),
+        );
         wire.expect_closed();
     }
     let mut wire = Wire::connect(node.address);

@@ -13,6 +13,8 @@ mod transaction;
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
+use arc_swap::Guard;
+
 use self::{gates::GATES, tally::Tally};
 pub use self::{
     in_flight::InFlight,
@@ -23,7 +25,7 @@ use crate::{
     command::{self, Command, Handler, ReadHandler, Transaction},
     executor::{Call, Item, Now, Published, Watch},
     keyspace::{Failure, Stop, View},
-    lsm::Access,
+    lsm::{Access, Value},
     metrics::Counter,
     resp::{Args, Limits, Outbox, ReplyWriter},
     session::{ClientInfo, Session},
@@ -36,7 +38,7 @@ pub struct Conversation {
     /// What it watches since its last EXEC.
     watch: Option<Arc<Watch>>,
     /// The view that all reads of a batch share, and when it was taken; none between batches. **Rule (permit)**.
-    published: Option<(Arc<Published>, Now)>,
+    published: Option<(Guard<Arc<Published>>, Now)>,
 }
 
 impl Conversation {
@@ -69,12 +71,23 @@ impl ColdRead {
     }
 }
 
+/// A request that is longer, in bytes, is not worth looking ahead for: its own work hides the wait for memory.
+const PREFETCH_BYTES_MAX: usize = 4096;
+
 /// What remains to be done when the message is answered.
 pub enum Tail {
     /// Reads that need the disk, or take long, in order.
     Cold(Arc<Published>, VecDeque<ColdRead>),
     /// A command that looks at the node.
     Node(&'static Command, Args),
+}
+
+/// Buffers that one batch after the other uses, whoever's it is: those of a thread.
+#[derive(Default)]
+pub struct Workspace {
+    /// The replies of a batch that has been finished.
+    pub replies: Outbox,
+    value: Value,
 }
 
 /// What has arrived of one client, in order, as far as it can be taken at once.
@@ -89,30 +102,61 @@ pub struct Batch<'a> {
     pub tail: Option<Tail>,
     /// Bytes of the transactions among [`Batch::items`], which arrived earlier than their EXEC.
     pub transaction_bytes: usize,
-    tally: Tally,
+    tally: Tally<'a>,
+    /// What reads read into.
+    value: Value,
     /// The longest reply of one read.
     reply_bytes_max: usize,
 }
 
 impl<'a> Batch<'a> {
     /// An empty batch.
-    pub fn new(services: &'a Services, conversation: &'a mut Conversation) -> Self {
+    pub fn new(services: &'a Services, conversation: &'a mut Conversation, workspace: Workspace) -> Self {
         conversation.forget_published();
+        let settings = services.config.settings();
         Self {
             services,
             conversation,
-            replies: Outbox::new(),
+            replies: workspace.replies,
             items: VecDeque::new(),
             tail: None,
             transaction_bytes: 0,
-            tally: Tally::start(services),
-            reply_bytes_max: services.config.settings().reply_bytes_max,
+            tally: Tally::start(services, &settings),
+            value: workspace.value,
+            reply_bytes_max: settings.reply_bytes_max,
         }
     }
 
     /// What the client may send now; an AUTH in the batch has changed it.
     pub fn limits(&self) -> Limits {
         self.conversation.session.limits()
+    }
+
+    /// Whether a request, if it is taken next, is a read of few keys that runs here.
+    pub fn is_read(&self, args: &Args) -> bool {
+        self.items.is_empty()
+            && self.tail.is_none()
+            && self.conversation.session.queue.is_none()
+            && self.conversation.session.authenticated()
+            && args.memory_bytes() <= PREFETCH_BYTES_MAX
+            && command::resolve(args).is_ok_and(|command| matches!(command.handler, Handler::Read(_)))
+    }
+
+    /// Lets the tree bring near what these requests will look up, if they are reads.
+    pub fn prefetch<'r>(&mut self, requests: impl Iterator<Item = &'r Args> + Clone) {
+        if requests.clone().nth(1).is_none() {
+            return;
+        }
+        let Some((published, now)) = self.take_published() else { return };
+        let db = self.conversation.session.db;
+        let names = requests.flat_map(|args| {
+            let command =
+                command::resolve(args).ok().filter(|command| matches!(command.handler, Handler::Read(_)));
+            let positions = command.map(|command| command.key_positions(args)).unwrap_or_default();
+            positions.into_iter().map(move |position| (db, &args[position]))
+        });
+        published.view(Access::Memory, db, now, 0).prefetch(names);
+        self.conversation.published = Some((published, now));
     }
 
     /// Takes one request. `Break` gives it back or ends the batch: no other may be taken now.
@@ -135,7 +179,7 @@ impl<'a> Batch<'a> {
                 queue.refused = true;
             }
             self.reply(|writer| writer.error(&refusal));
-            self.tally.rejected(Some(command), refusal.into_bytes());
+            self.tally.rejected(Some(command), refusal.as_bytes());
             return ControlFlow::Continue(());
         }
         if session.queue.is_some() && !transaction::acts_at_once(command) {
@@ -193,7 +237,7 @@ impl<'a> Batch<'a> {
             }
             reply.clear();
             ReplyWriter::new(&mut reply, session.protocol).error(&error);
-            self.tally.failed(command, error.into_owned());
+            self.tally.failed(command, &error);
         }
         if session.watched == 0 {
             self.conversation.watch = None;
@@ -205,7 +249,7 @@ impl<'a> Batch<'a> {
 
     /// Runs a read on the published view, in memory only.
     fn read(&mut self, command: &'static Command, run: ReadHandler, args: Args) -> ControlFlow<Option<Args>> {
-        let Some((published, now)) = self.published() else {
+        let Some((published, now)) = self.take_published() else {
             self.reply(|writer| writer.error("LOADING Redis is loading the dataset in memory"));
             return ControlFlow::Continue(());
         };
@@ -213,6 +257,7 @@ impl<'a> Batch<'a> {
         let seed = fastrand::u64(..);
         let bytes_before = self.replies.len();
         let view = published.view(Access::Memory, session.db, now, seed);
+        view.set_buffer(std::mem::take(&mut self.value));
         let mut writer = ReplyWriter::bounded(&mut self.replies, session.protocol, self.reply_bytes_max);
         let mark = writer.mark();
         let result = if command.long(&args) {
@@ -221,6 +266,7 @@ impl<'a> Batch<'a> {
             run_read(run, &view, &args, &mut writer)
         };
         let lookups = view.lookups();
+        self.value = view.take_buffer();
         drop(view);
         match result {
             Ok(()) => {
@@ -234,7 +280,7 @@ impl<'a> Batch<'a> {
                 writer.truncate(mark);
                 writer.error(&error);
                 self.tally.ran(command, &args, self.replies.len() - bytes_before, lookups);
-                self.tally.failed(command, error.into_owned());
+                self.tally.failed(command, &error);
                 if !self.conversation.session.keeps_reply() {
                     ReplyWriter::new(&mut self.replies, self.conversation.session.protocol).truncate(mark);
                 }
@@ -244,7 +290,7 @@ impl<'a> Batch<'a> {
                 self.services.stats.count(counter, 1);
                 writer.truncate(mark);
                 let cold = ColdRead(self.call(command, args));
-                self.tail = Some(Tail::Cold(published, VecDeque::from([cold])));
+                self.tail = Some(Tail::Cold(Arc::clone(&published), VecDeque::from([cold])));
             }
             Err(Failure::Stop(Stop::Stamp)) => {
                 self.services.stats.count(Counter::StopsStamp, 1);
@@ -254,6 +300,7 @@ impl<'a> Batch<'a> {
             }
             Err(Failure::Local(error)) => panic!("the data cannot be read: {error}"),
         }
+        self.conversation.published = Some((published, now));
         ControlFlow::Continue(())
     }
 
@@ -276,13 +323,13 @@ impl<'a> Batch<'a> {
     }
 
     /// The view that all reads of the batch share: they had all arrived when the permit was made.
-    fn published(&mut self) -> Option<(Arc<Published>, Now)> {
-        if self.conversation.published.is_none() {
-            let permit = self.services.shard.read_permit()?;
-            let published = (self.services.shard.published(&permit), self.services.shard.now());
-            self.conversation.published = Some(published);
+    /// Each puts it back.
+    fn take_published(&mut self) -> Option<(Guard<Arc<Published>>, Now)> {
+        if let Some(published) = self.conversation.published.take() {
+            return Some(published);
         }
-        self.conversation.published.clone()
+        let permit = self.services.shard.read_permit()?;
+        Some((self.services.shard.published(&permit), self.services.shard.now()))
     }
 
     fn call(&mut self, command: &'static Command, args: Args) -> Call {
@@ -296,7 +343,7 @@ impl<'a> Batch<'a> {
         if let Some(queue) = &mut session.queue {
             queue.refused = true;
         }
-        self.tally.rejected(None, error.to_vec());
+        self.tally.rejected(None, error);
         let session = &self.conversation.session;
         let command = command::find(&args[0]);
         if command.is_some() && !session.authenticated() {
@@ -338,10 +385,10 @@ impl<'a> Batch<'a> {
     }
 
     /// The batch in parts: what is sent at once, what the executor gets, and what is left to do after that.
-    pub fn finish(self) -> (Outbox, VecDeque<Item>, Option<Tail>) {
+    pub fn finish(self) -> (Workspace, VecDeque<Item>, Option<Tail>) {
         self.tally.finish(self.services, &self.conversation.session);
         self.conversation.forget_published();
-        (self.replies, self.items, self.tail)
+        (Workspace { replies: self.replies, value: self.value }, self.items, self.tail)
     }
 
     fn push(&mut self, item: Item) {

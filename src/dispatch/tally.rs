@@ -1,4 +1,4 @@
-//! What a batch ran on the connection's own task: counted here, and handed to the thread's counters once a batch.
+//! What a batch ran on the connection's own task: counted here, and handed to the thread's counters once a run.
 //!
 //! Calls of one command, one after the other, are timed together, so that a pipeline costs two looks at the clock. A call
 //! that may have taken long, since it has many arguments or answered much, ends its run: the time of the run is then its
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use super::Services;
 use crate::{
     command::Command,
+    config::Settings,
     executor::Call,
     keyspace::{self, Failure},
-    metrics::{Counter, Local},
+    metrics::{Counter, Local, Stats},
     resp::Args,
     session::Session,
 };
@@ -58,36 +59,26 @@ struct Run {
 }
 
 /// The counts of one batch.
-pub(super) struct Tally {
+pub(super) struct Tally<'a> {
+    stats: &'a Stats,
     last: Instant,
     slow: Duration,
     run: Option<Run>,
-    done: Vec<(Run, Duration)>,
-    failed: Vec<(&'static Command, Vec<u8>)>,
-    rejected: Vec<(Option<&'static Command>, Vec<u8>)>,
+    /// Calls that were slow.
+    slow_calls: Vec<(Args, Duration)>,
     hits: u64,
     misses: u64,
 }
 
-impl Tally {
+impl<'a> Tally<'a> {
     /// Starts to count.
-    pub(super) fn start(services: &Services) -> Self {
-        let settings = services.config.settings();
+    pub(super) fn start(services: &'a Services, settings: &Settings) -> Self {
         let slow = [settings.slowlog_log_slower_than, settings.latency_monitor_threshold];
-        Self::slower_than(slow.into_iter().flatten().min().unwrap_or(Duration::MAX))
+        Self::slower_than(&services.stats, slow.into_iter().flatten().min().unwrap_or(Duration::MAX))
     }
 
-    fn slower_than(slow: Duration) -> Self {
-        Self {
-            last: Instant::now(),
-            slow,
-            run: None,
-            done: Vec::new(),
-            failed: Vec::new(),
-            rejected: Vec::new(),
-            hits: 0,
-            misses: 0,
-        }
+    fn slower_than(stats: &'a Stats, slow: Duration) -> Self {
+        Self { stats, last: Instant::now(), slow, run: None, slow_calls: Vec::new(), hits: 0, misses: 0 }
     }
 
     /// Counts a command that has run and answered with so many bytes.
@@ -119,60 +110,49 @@ impl Tally {
     }
 
     /// Counts that the last command answered with an error.
-    pub(super) fn failed(&mut self, command: &'static Command, error: Vec<u8>) {
-        self.failed.push((command, error));
+    pub(super) fn failed(&mut self, command: &'static Command, error: &[u8]) {
+        self.stats.local(|local| {
+            local.command_failed(usize::from(command.id));
+            local.error(error);
+        });
     }
 
     /// Counts a command that was refused before it ran.
-    pub(super) fn rejected(&mut self, command: Option<&'static Command>, error: Vec<u8>) {
-        self.rejected.push((command, error));
-    }
-
-    fn close(&mut self) {
-        if let Some(run) = self.run.take() {
-            let now = Instant::now();
-            self.done.push((run, now - self.last));
-            self.last = now;
-        }
-    }
-
-    /// Hands everything to the counters of this thread and to the slow log.
-    pub(super) fn finish(mut self, services: &Services, session: &Session) {
-        self.close();
-        if self.done.is_empty() && self.rejected.is_empty() {
-            return;
-        }
-        services.stats.local(|local| self.count(local));
-        for (args, took) in self.slow_calls() {
-            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            services.note_slow(session.info(), args, nanos);
-        }
-    }
-
-    fn slow_calls(&self) -> impl Iterator<Item = (&Args, Duration)> {
-        let slow = self.done.iter().filter(|(_, took)| *took >= self.slow);
-        slow.filter_map(|(run, took)| Some((run.args.as_ref()?, *took)))
-    }
-
-    fn count(&self, local: &Local) {
-        for (run, took) in &self.done {
-            local.command(usize::from(run.command.id), run.calls, *took);
-        }
-        for (command, error) in &self.failed {
-            local.command_failed(usize::from(command.id));
-            local.error(error);
-        }
-        for (command, error) in &self.rejected {
+    pub(super) fn rejected(&mut self, command: Option<&'static Command>, error: &[u8]) {
+        self.stats.local(|local| {
             if let Some(command) = command {
                 local.command_rejected(usize::from(command.id));
             }
             local.error(error);
+        });
+    }
+
+    fn close(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        let now = Instant::now();
+        let took = now - self.last;
+        self.last = now;
+        self.stats.local(|local| {
+            local.command(usize::from(run.command.id), run.calls, took);
+            for (counter, found) in
+                [(Counter::KeyspaceHits, &mut self.hits), (Counter::KeyspaceMisses, &mut self.misses)]
+            {
+                local.count(counter, std::mem::take(found));
+            }
+        });
+        if took >= self.slow
+            && let Some(args) = run.args
+        {
+            self.slow_calls.push((args, took));
         }
-        if self.hits > 0 {
-            local.count(Counter::KeyspaceHits, self.hits);
-        }
-        if self.misses > 0 {
-            local.count(Counter::KeyspaceMisses, self.misses);
+    }
+
+    /// Hands the last counts to the counters of this thread, and what was slow to the slow log.
+    pub(super) fn finish(mut self, services: &Services, session: &Session) {
+        self.close();
+        for (args, took) in &self.slow_calls {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            services.note_slow(session.info(), args, nanos);
         }
     }
 }
@@ -186,20 +166,25 @@ mod tests {
     const SLOW: Duration = Duration::from_secs(10);
 
     /// Counts one call of GET that began so long ago.
-    fn get(tally: &mut Tally, key: &str, reply_bytes: usize, took: Duration) {
+    fn get(tally: &mut Tally<'_>, key: &str, reply_bytes: usize, took: Duration) {
         let args = Args::from_slices(&[b"GET", key.as_bytes()]);
         tally.last = tally.last.checked_sub(took).unwrap();
         tally.ran(command::resolve(&args).unwrap(), &args, reply_bytes, (1, 0));
     }
 
-    fn slow_keys(mut tally: Tally) -> Vec<String> {
+    fn slow_keys(mut tally: Tally<'_>) -> Vec<String> {
         tally.close();
-        tally.slow_calls().map(|(args, _)| String::from_utf8_lossy(&args[1]).into_owned()).collect()
+        tally.slow_calls.iter().map(|(args, _)| String::from_utf8_lossy(&args[1]).into_owned()).collect()
+    }
+
+    fn stats() -> Stats {
+        Stats::new(command::names())
     }
 
     #[test]
     fn a_slow_call_in_a_run_of_equal_ones_is_known() {
-        let mut tally = Tally::slower_than(SLOW);
+        let stats = stats();
+        let mut tally = Tally::slower_than(&stats, SLOW);
         for small in ["a", "b", "c"] {
             get(&mut tally, small, 10, Duration::ZERO);
         }
@@ -210,7 +195,8 @@ mod tests {
 
     #[test]
     fn many_quick_calls_are_no_slow_one() {
-        let mut tally = Tally::slower_than(SLOW);
+        let stats = stats();
+        let mut tally = Tally::slower_than(&stats, SLOW);
         for _ in 0..10_000 {
             get(&mut tally, "small", 10, Duration::from_micros(2));
         }
@@ -220,7 +206,8 @@ mod tests {
 
     #[test]
     fn each_call_is_timed_alone_where_little_is_slow() {
-        let mut tally = Tally::slower_than(Duration::from_micros(500));
+        let stats = stats();
+        let mut tally = Tally::slower_than(&stats, Duration::from_micros(500));
         get(&mut tally, "a", 10, Duration::ZERO);
         get(&mut tally, "b", 10, Duration::from_millis(1));
         assert!(slow_keys(tally).contains(&"b".to_owned()));

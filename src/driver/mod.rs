@@ -13,14 +13,12 @@ mod writer;
 
 use std::{
     cell::Cell,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use arc_swap::Guard;
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -105,7 +103,6 @@ pub struct Shard {
     clock: MachineClock,
     runtime: Handle,
     stats: Arc<Stats>,
-    permits: AtomicU64,
     sync_policy: SyncPolicy,
     log_waker: Waker,
     flush: Workers,
@@ -129,7 +126,6 @@ impl Shard {
             clock: MachineClock,
             runtime,
             stats,
-            permits: AtomicU64::new(0),
             sync_policy: SyncPolicy::new(workers),
             log_waker: Waker::default(),
             flush: Workers::for_flush()?,
@@ -164,22 +160,17 @@ impl Shard {
     /// A permit for reads that have arrived, if this node can prove now that it leads.
     pub fn read_permit(&self) -> Option<ReadPermit> {
         // One voter leads for good once it has been elected; its no-op is applied when a clock is published.
-        let leads = self.core.store().published().clock.is_some();
+        let leads = self.core.store().load().clock.is_some();
         leads.then(|| {
-            self.permits.fetch_add(1, Ordering::Relaxed);
+            self.stats.count(Counter::ReadPermits, 1);
             ReadPermit { term: self.core.term() }
         })
     }
 
-    /// How many permits were given.
-    pub fn permits(&self) -> u64 {
-        self.permits.load(Ordering::Relaxed)
-    }
-
     /// What may be read with `permit`.
-    pub fn published(&self, permit: &ReadPermit) -> Arc<Published> {
+    pub fn published(&self, permit: &ReadPermit) -> Guard<Arc<Published>> {
         assert!(permit.term <= self.core.term(), "a permit of a term that has not begun");
-        self.core.store().published()
+        self.core.store().load()
     }
 
     /// Hands `input` to the executor and, unless somebody does already, drains. To be called on a runtime's task.

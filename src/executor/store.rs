@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use super::clock::{LeaderClock, Now};
 use crate::{
@@ -40,6 +40,11 @@ impl Store {
 
     pub(super) fn publish(&self, published: Published) {
         self.published.store(Arc::new(published));
+    }
+
+    /// What is published now, for a short time: it costs nothing that readers share.
+    pub fn load(&self) -> Guard<Arc<Published>> {
+        self.published.load()
     }
 
     /// What is published now. Whoever reads data from it must hold a read permit (`driver::ReadPermit`).

@@ -134,6 +134,17 @@ impl<'a> View<'a> {
         matches!(self.source.access, Access::Disk)
     }
 
+    /// Gives the view a buffer for what it reads; [`View::take_buffer`] takes it back. Without it the first look-up
+    /// allocates one.
+    pub fn set_buffer(&self, buffer: Value) {
+        self.scratch.set(Some(buffer));
+    }
+
+    /// The buffer that the view has read into.
+    pub fn take_buffer(&self) -> Value {
+        self.take_scratch()
+    }
+
     /// Asks the tree to bring near what a batch of reads will look up: `names` of keys, each with its database.
     pub fn prefetch<'k>(&self, names: impl Iterator<Item = (u32, &'k [u8])>) {
         prefetch(self.source.base, self.databases, names);

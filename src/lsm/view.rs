@@ -124,13 +124,14 @@ impl View {
     }
 
     /// Touches what a look-up of each of these keys will touch in memory. A hint: the look-ups of a batch then wait for
-    /// memory together and not one after the other.
+    /// memory together and not one after the other. Whoever only reads finds what is hot in the memtables or among the
+    /// rows, which are behind locks that no waits overlap across; filters are touched for writes alone.
     pub fn prefetch(&self, keys: &[&[u8]]) {
         let sources = &*self.sources;
         for memtable in std::iter::once(&sources.active).chain(&sources.sealed) {
             memtable.touch(keys);
         }
-        if sources.version.is_empty() {
+        if sources.version.is_empty() || !self.is_for_writes {
             return;
         }
         let hashes: Vec<u64> = keys.iter().map(|key| filter::hash(key)).collect();

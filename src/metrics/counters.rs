@@ -54,6 +54,8 @@ counters! {
     StopsLong,
     /// Commands that stopped because a key is due by the present time only.
     StopsStamp,
+    /// Read permits handed out.
+    ReadPermits,
 }
 
 /// The counters that one thread writes and any may read.

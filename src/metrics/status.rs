@@ -158,8 +158,6 @@ pub struct RaftStatus {
     pub leader_changes: u64,
     /// Proposals that were refused.
     pub proposals_refused: u64,
-    /// Read permits handed out.
-    pub read_permits: u64,
 }
 
 /// The log on disk.

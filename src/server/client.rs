@@ -113,11 +113,29 @@ impl Client {
         self.in_flight.give_back(std::mem::take(&mut state.message_bytes));
     }
 
-    /// Appends replies and writes what the socket takes.
-    pub(super) fn send(&self, replies: Outbox) {
-        let mut state = self.lock();
-        state.outbox.append(replies);
-        self.write(&mut state);
+    /// Writes what the socket takes of what is unsent and of `replies`, and keeps the rest. `replies` is empty then.
+    pub(super) fn send(&self, replies: &mut Outbox) {
+        self.send_locked(&mut self.lock(), replies);
+    }
+
+    fn send_locked(&self, state: &mut State, replies: &mut Outbox) {
+        if state.outbox.is_empty() {
+            // Nearly always: then nothing is moved, and the buffer stays where it can be used again.
+            self.write(state, replies);
+            if replies.is_empty() {
+                return;
+            }
+            state.outbox = std::mem::take(replies);
+        } else {
+            state.outbox.append(std::mem::take(replies));
+            self.write_unsent(state);
+        }
+    }
+
+    fn write_unsent(&self, state: &mut State) {
+        let mut unsent = std::mem::take(&mut state.outbox);
+        self.write(state, &mut unsent);
+        state.outbox = unsent;
     }
 
     /// Writes what the socket takes, and tells how things are. With `awaited`, a task that finds itself busy is woken
@@ -125,7 +143,7 @@ impl Client {
     pub(super) fn progress(&self, awaited: bool) -> Progress {
         let mut state = self.lock();
         if !state.outbox.is_empty() {
-            self.write(&mut state);
+            self.write_unsent(&mut state);
         }
         state.awaited = awaited && state.busy;
         let resumed = state.resume_below.filter(|limit| state.outbox.len() <= *limit);
@@ -193,18 +211,19 @@ impl Client {
         }
     }
 
-    fn write(&self, state: &mut State) {
+    /// Writes what the socket takes of `outbox`, which is all that is unsent.
+    fn write(&self, state: &mut State, outbox: &mut Outbox) {
         let (sent, mut writes) = (state.sent, 0);
-        while !state.outbox.is_empty() && !state.broken {
+        while !outbox.is_empty() && !state.broken {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let used = state.outbox.io_slices(&mut slices);
+            let used = outbox.io_slices(&mut slices);
             let written = match &slices[..used] {
                 [one] => self.socket.try_write(one),
                 many => self.socket.try_write_vectored(many),
             };
             match written {
                 Ok(bytes) => {
-                    state.outbox.advance(bytes);
+                    outbox.advance(bytes);
                     state.sent += bytes as u64;
                     writes += 1;
                 }
@@ -219,13 +238,13 @@ impl Client {
             });
         }
         let hard = state.limit.hard_bytes;
-        if hard > 0 && state.outbox.len() as u64 > hard {
+        if hard > 0 && outbox.len() as u64 > hard {
             self.stats.count(Counter::OutputBufferDisconnections, 1);
             tracing::warn!(client = self.info.id, "closing a client that does not read its replies");
             state.broken = true;
         }
         if state.broken {
-            state.outbox.clear();
+            outbox.clear();
         }
     }
 }
@@ -239,10 +258,9 @@ impl Drop for Client {
 }
 
 impl Recipient for Client {
-    fn deliver(&self, answer: Answer) {
+    fn deliver(&self, mut answer: Answer) {
         let mut state = self.lock();
-        state.outbox.append(answer.reply);
-        self.write(&mut state);
+        self.send_locked(&mut state, &mut answer.reply);
         if answer.deferred.is_some() {
             state.deferred = answer.deferred;
         }

@@ -1,18 +1,19 @@
 //! One connection: socket → requests → batches; it goes on reading while it is being answered, but parses nothing.
 
-use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
 
+use arc_swap::Guard;
 use bytes::BytesMut;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpStream, tcp::OwnedReadHalf},
     sync::oneshot,
-    time::Instant,
 };
 
 use super::{client::Client, node};
 use crate::{
-    dispatch::{self, Batch, ColdRead, Conversation, Services, Tail},
+    dispatch::{self, Batch, ColdRead, Conversation, Services, Tail, Workspace},
+    driver::Shard,
     executor::{Deferred, Input, Item, Message, Published, Recipient},
     metrics::Counter,
     resp::{Args, Outbox, ProtocolError, RequestCodec},
@@ -25,11 +26,19 @@ const UNSENT_MAX: usize = 1024 * 1024;
 /// Bytes that a client may send ahead of its answers while others wait for memory.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
+/// Reads of one client that are parsed before the first of them runs.
+const READS_AHEAD_MAX: usize = 32;
+
 /// [`Connection::unsent_check`], but for tests.
 const UNSENT_CHECK: Duration = Duration::from_secs(1);
 
 /// How many checks in a row a client may take none of them and have sent all that it may.
 const STUCK_CHECKS_MAX: u32 = 10;
+
+thread_local! {
+    /// What the batches of a thread use one after the other, so that an idle connection keeps none of it.
+    static WORKSPACE: Cell<Workspace> = Cell::default();
+}
 
 /// What a connection's task keeps between batches.
 pub(super) struct Connection {
@@ -39,15 +48,30 @@ pub(super) struct Connection {
     reader: OwnedReadHalf,
     codec: RequestCodec,
     buffer: BytesMut,
-    /// A request that was read and could not be taken yet.
-    held_over: Option<Args>,
+    /// What was parsed and is not taken yet; an error is the last.
+    ahead: VecDeque<Result<Args, ProtocolError>>,
     received: u64,
+    /// When the last batch ended, in µs of CLOCK_BOOTTIME.
+    last_batch_us: u64,
     /// The client has sent its last byte.
     ended: bool,
     /// How often a client is looked at that does not take its replies.
     unsent_check: Duration,
     /// Checks in a row at which the client was stuck, and the bytes that it had taken by then.
     stuck: (u32, u64),
+}
+
+/// What a batch leaves to be done.
+struct Taken {
+    /// What the executor is asked.
+    items: VecDeque<Item>,
+    /// What that takes of memory.
+    bytes: usize,
+    tail: Option<Tail>,
+    /// There may be more requests.
+    more: bool,
+    /// The client broke the protocol.
+    refused: Option<ProtocolError>,
 }
 
 /// Why a connection is closed.
@@ -73,8 +97,9 @@ impl Connection {
             reader,
             codec: RequestCodec::default(),
             buffer: BytesMut::new(),
-            held_over: None,
+            ahead: VecDeque::new(),
             received: 0,
+            last_batch_us: 0,
             ended: false,
             unsent_check: UNSENT_CHECK,
             stuck: (0, 0),
@@ -112,46 +137,9 @@ impl Connection {
     async fn run_batch(&mut self) -> Result<(), Close> {
         loop {
             let received = self.received;
-            let mut message_bytes = self.buffer.len() + self.held_over.as_ref().map_or(0, Args::memory_bytes);
-            let mut batch = Batch::new(&self.services, &mut self.conversation);
-            let mut more = true;
-            let mut refused: Option<ProtocolError> = None;
-            loop {
-                let next = match self.held_over.take() {
-                    Some(args) => Ok(Some(args)),
-                    None => self.codec.next_request(&mut self.buffer),
-                };
-                match next {
-                    Ok(Some(args)) => {
-                        if let ControlFlow::Break(back) = batch.take(args) {
-                            self.held_over = back;
-                            break;
-                        }
-                        // What stands behind an AUTH, in the same packet too, is read with the limits of a user.
-                        if !self.codec.limits().authenticated {
-                            self.codec.set_limits(batch.limits());
-                        }
-                        if batch.replies.len() > UNSENT_MAX {
-                            break;
-                        }
-                    }
-                    Ok(None) => {
-                        more = false;
-                        break;
-                    }
-                    Err(error) => {
-                        refused = Some(error);
-                        break;
-                    }
-                }
-            }
-            message_bytes = message_bytes - self.buffer.len() + batch.transaction_bytes;
-            let (replies, items, tail) = batch.finish();
-            if !replies.is_empty() {
-                self.client.send(replies);
-            }
+            let Taken { items, bytes, tail, mut more, refused } = self.take_batch();
             if !items.is_empty() {
-                self.ask_executor(items, message_bytes).await?;
+                self.ask_executor(items, bytes).await?;
             }
             if let Some(tail) = tail {
                 self.run_tail(tail).await?;
@@ -165,7 +153,7 @@ impl Connection {
                 if let Some(reply) = error.reply() {
                     let mut last = Outbox::new();
                     last.tail().extend_from_slice(&reply);
-                    self.client.send(last);
+                    self.client.send(&mut last);
                 }
                 return Err(Close::Politely);
             }
@@ -177,6 +165,58 @@ impl Connection {
         }
         self.publish();
         Ok(())
+    }
+
+    /// Takes as much as one batch can, and sends the replies that need nobody else.
+    fn take_batch(&mut self) -> Taken {
+        let mut batch = Batch::new(&self.services, &mut self.conversation, WORKSPACE.take());
+        let (mut bytes, mut more, mut refused) = (0, true, None);
+        loop {
+            let next = match self.ahead.pop_front() {
+                Some(next) => next.map(Some),
+                None => self.codec.next_request(&mut self.buffer),
+            };
+            match next {
+                Ok(Some(args)) => {
+                    if self.ahead.is_empty() && !self.buffer.is_empty() && batch.is_read(&args) {
+                        look_ahead(&mut self.codec, &mut self.buffer, &mut batch, &args, &mut self.ahead);
+                    }
+                    let request_bytes = args.memory_bytes();
+                    let taken = batch.take(args);
+                    if !batch.items.is_empty() {
+                        bytes += request_bytes;
+                    }
+                    if let ControlFlow::Break(back) = taken {
+                        if let Some(args) = back {
+                            self.ahead.push_front(Ok(args));
+                        }
+                        break;
+                    }
+                    // What stands behind an AUTH, in the same packet too, is read with the limits of a user.
+                    if !self.codec.limits().authenticated {
+                        self.codec.set_limits(batch.limits());
+                    }
+                    if batch.replies.len() > UNSENT_MAX {
+                        break;
+                    }
+                }
+                Ok(None) => {
+                    more = false;
+                    break;
+                }
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        bytes += batch.transaction_bytes;
+        let (mut workspace, items, tail) = batch.finish();
+        if !workspace.replies.is_empty() {
+            self.client.send(&mut workspace.replies);
+        }
+        WORKSPACE.set(workspace);
+        Taken { items, bytes, tail, more, refused }
     }
 
     /// Sends a message and waits until it is answered; EXEC replies that need this connection are completed.
@@ -260,7 +300,7 @@ impl Connection {
                 self.follow_config();
             }
             () = self.client.writable(), if unsent => {}
-            () = tokio::time::sleep(self.unsent_check), if unsent => self.check_unsent(may_read)?,
+            () = after(self.unsent_check), if unsent => self.check_unsent(may_read)?,
             read = self.reader.read_buf(&mut self.buffer), if may_read => self.has_read(read)?,
         }
         Ok(())
@@ -304,19 +344,21 @@ impl Connection {
     /// Waits for more of the client, with nothing in the executor. It is read from even while it does not take its
     /// replies: many clients send the whole of a pipeline before they read.
     async fn read(&mut self) -> Result<(), Close> {
-        if self.buffer.len() > self.services.config.settings().client_query_buffer_limit {
-            self.services.stats.count(Counter::QueryBufferDisconnections, 1);
-            return Err(Close::AtOnce);
-        }
-        let since = Instant::now();
         loop {
             let progress = self.client.progress(false);
             if progress.broken {
                 return Err(Close::AtOnce);
             }
+            let (limit, timeout) = {
+                let settings = self.services.config.settings();
+                (settings.client_query_buffer_limit, settings.timeout)
+            };
+            if self.buffer.len() > limit {
+                self.services.stats.count(Counter::QueryBufferDisconnections, 1);
+                return Err(Close::AtOnce);
+            }
             self.codec.reserve(&mut self.buffer);
             let unsent = progress.unsent > 0;
-            let timeout = self.services.config.settings().timeout;
             let info = self.conversation.session.info();
             tokio::select! {
                 biased;
@@ -328,8 +370,8 @@ impl Connection {
                     self.follow_config();
                 }
                 () = self.client.writable(), if unsent => {}
-                () = tokio::time::sleep(self.unsent_check), if unsent => self.check_unsent(true)?,
-                () = idle(since, timeout) => return Err(Close::AtOnce),
+                () = after(self.unsent_check), if unsent => self.check_unsent(true)?,
+                () = idle(&self.services.shard, self.last_batch_us, timeout) => return Err(Close::AtOnce),
             }
         }
     }
@@ -339,8 +381,9 @@ impl Connection {
             Tail::Cold(published, reads) => self.run_cold_reads(published, reads).await,
             Tail::Node(command, args) => {
                 self.publish();
-                let replies = node::run(&self.services, &mut self.conversation.session, command, &args).await;
-                self.client.send(replies);
+                let mut replies =
+                    node::run(&self.services, &mut self.conversation.session, command, &args).await;
+                self.client.send(&mut replies);
                 Ok(())
             }
         }
@@ -361,8 +404,8 @@ impl Connection {
                 // The connection may be gone; then nobody wants the answer.
                 drop(answer.send(dispatch::run_cold_reads(&services, &info, &published, reads, UNSENT_MAX)));
             });
-            let done = answered.await.map_err(|_| Close::AtOnce)?;
-            self.client.send(done.replies);
+            let mut done = answered.await.map_err(|_| Close::AtOnce)?;
+            self.client.send(&mut done.replies);
             if done.needs_executor {
                 return self.send_on(done.rest).await;
             }
@@ -374,7 +417,7 @@ impl Connection {
             let Some(permit) = self.services.shard.read_permit() else {
                 return self.send_on(reads).await;
             };
-            published = self.services.shard.published(&permit);
+            published = Guard::into_inner(self.services.shard.published(&permit));
         }
     }
 
@@ -391,7 +434,7 @@ impl Connection {
             replies.append(node::run_deferred(&self.services, &mut self.conversation.session, &args).await);
             replies.append(behind);
         }
-        self.client.send(replies);
+        self.client.send(&mut replies);
         Ok(())
     }
 
@@ -424,7 +467,8 @@ impl Connection {
     /// Tells the list of clients how things are.
     fn publish(&mut self) {
         let (sent, unsent, pieces) = self.client.sent_and_unsent();
-        let now_ms = self.services.shard.now().wall_ms;
+        let now = self.services.shard.now();
+        self.last_batch_us = now.boot_us;
         self.conversation.session.buffers = Buffers {
             query: self.buffer.len(),
             query_free: self.buffer.capacity() - self.buffer.len(),
@@ -436,16 +480,47 @@ impl Connection {
             received: self.received,
             sent,
         };
-        self.conversation.session.publish(now_ms);
+        self.conversation.session.publish(now.wall_ms);
     }
 }
 
-/// Ends when a client that has said nothing since then has been idle for too long; never without a limit.
-async fn idle(since: Instant, timeout: Option<Duration>) {
-    match timeout.and_then(|timeout| since.checked_add(timeout)) {
-        Some(end) => tokio::time::sleep_until(end).await,
-        None => std::future::pending().await,
+/// Parses the reads that have arrived behind `first`, a read too, and what follows them, so that they wait for memory
+/// together. No further: what a command does to the limits holds for what stands behind it.
+fn look_ahead(
+    codec: &mut RequestCodec,
+    buffer: &mut BytesMut,
+    batch: &mut Batch<'_>,
+    first: &Args,
+    ahead: &mut VecDeque<Result<Args, ProtocolError>>,
+) {
+    let mut is_read = true;
+    while is_read && ahead.len() < READS_AHEAD_MAX {
+        match codec.next_request(buffer) {
+            Ok(None) => break,
+            Ok(Some(args)) => {
+                is_read = batch.is_read(&args);
+                ahead.push_back(Ok(args));
+            }
+            Err(error) => {
+                is_read = false;
+                ahead.push_back(Err(error));
+            }
+        }
     }
+    batch.prefetch(std::iter::once(first).chain(ahead.iter().flatten()));
+}
+
+/// As `sleep`, but looks at the clock when it is polled first: `select!` makes the futures of its closed branches too.
+async fn after(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Ends when a client that has said nothing since `since_us`, by the clock of `shard`, has been idle for too long; never
+/// without a limit.
+async fn idle(shard: &Shard, since_us: u64, timeout: Option<Duration>) {
+    let Some(timeout) = timeout else { return std::future::pending().await };
+    let idle = Duration::from_micros(shard.now().boot_us.saturating_sub(since_us));
+    tokio::time::sleep(timeout.saturating_sub(idle)).await;
 }
 
 /// The ends of a connection, as the list of clients shows them.

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::node;
 use crate::{
-    dispatch::{self, Batch, ColdRead, Conversation, Services, Tail},
+    dispatch::{self, Batch, ColdRead, Conversation, Services, Tail, Workspace},
     executor::{Answer, Input, Item, Message, Outcome, Recipient},
     resp::{Args, Outbox},
     session::{Endpoint, Session},
@@ -55,11 +55,11 @@ impl LocalClient {
         let id = registration.info().id;
         let mut conversation =
             Conversation::new(Session::trusted(registration, Arc::clone(&self.services.config)));
-        let mut batch = Batch::new(&self.services, &mut conversation);
+        let mut batch = Batch::new(&self.services, &mut conversation, Workspace::default());
         if let ControlFlow::Break(Some(_)) = batch.take(Args::from_slices(words)) {
             unreachable!("the first request of a batch is always taken");
         }
-        let (mut replies, items, tail) = batch.finish();
+        let (Workspace { mut replies, .. }, items, tail) = batch.finish();
         if !items.is_empty() {
             match self.ask_executor(id, items).await {
                 Ok(reply) => replies.append(reply),

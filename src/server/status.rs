@@ -52,7 +52,6 @@ pub(super) fn status(services: &Services) -> NodeStatus {
             flushed_index: published.view.flushed().index,
             leader_changes: u64::from(published.clock.is_some()),
             proposals_refused: gauges.refused,
-            read_permits: services.shard.permits(),
         },
         log: log(core.log_gauges(), gauges.entries),
         lsm: tree(&published.view, &gauges, services),

@@ -225,7 +225,7 @@ pub(super) const RAFT: &[Field] = &[
         s.status.raft.leader_changes.to_string()
     }),
     moves("raft_proposals_refused", "a proposal is refused", |s| s.status.raft.proposals_refused.to_string()),
-    moves("raft_read_permits", "a read", |s| s.status.raft.read_permits.to_string()),
+    moves("raft_read_permits", "a read", |s| count(s, Counter::ReadPermits)),
     moves("raft_log_bytes", "a write", |s| s.status.log.bytes.to_string()),
     moves("raft_log_segments", "writes", |s| s.status.log.segments.to_string()),
     moves("raft_log_groups", "a write", |s| s.status.log.groups.to_string()),

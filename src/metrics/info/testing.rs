@@ -71,7 +71,6 @@ pub(crate) fn eventful() -> NodeStatus {
             flushed_index: 90,
             leader_changes: 2,
             proposals_refused: 1,
-            read_permits: 77,
         },
         log: LogStatus {
             bytes: 640,

@@ -156,7 +156,9 @@ pub(super) const OWN: &[Metric] = &[
     counter("sisyphus_raft_proposals_refused_total", "Proposals refused.", |s| {
         s.status.raft.proposals_refused
     }),
-    counter("sisyphus_raft_read_permits_total", "Read permits handed out.", |s| s.status.raft.read_permits),
+    counter("sisyphus_raft_read_permits_total", "Read permits handed out.", |s| {
+        s.totals.get(Counter::ReadPermits)
+    }),
     gauge("sisyphus_log_bytes", "Bytes of the log that are not cut.", |s| s.status.log.bytes as f64),
     gauge("sisyphus_log_segments", "Segments of the log.", |s| s.status.log.segments as f64),
     counter("sisyphus_log_groups_total", "Groups of entries written to the log.", |s| s.status.log.groups),
