@@ -1,14 +1,17 @@
 //! Rules that hold between the commands of connections, on a server whose tasks all run on one thread, so that a planted
 //! bug is on for all of them.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sisyphusdb::bugs::{self, Bug};
 use sisyphusdb::config::Config;
-use sisyphusdb::dispatch::InFlight;
+use sisyphusdb::dispatch::{Batch, Conversation, InFlight};
 use sisyphusdb::executor::Input;
+use sisyphusdb::resp::Args;
 use sisyphusdb::server::Server;
+use sisyphusdb::session::{Endpoint, Session};
 
 use super::client::Client;
 
@@ -132,6 +135,29 @@ fn a_watch_ends_with_reset() {
         other.ok(&["SET", "key", "1"]).await;
         watcher.ok(&["MULTI"]).await;
         assert_eq!(watcher.ask(&["EXEC"]).await, "*0\r\n");
+    });
+}
+
+#[test]
+fn nothing_is_run_behind_what_closes_the_connection() {
+    // More than `client-query-buffer-limit` of a node with this little memory.
+    let long = "k".repeat(17 << 20);
+    let cases: [&[&[&str]]; 3] = [&[&["WATCH", &long]], &[&["MULTI"], &["GET", &long]], &[&["QUIT"]]];
+    on_a_node(async |server| {
+        let services = server.services();
+        for commands in cases {
+            let endpoint = Endpoint { remote: String::new(), local: String::new(), fd: -1 };
+            let registration = services.clients.connect(endpoint, 0, usize::MAX).unwrap();
+            let mut conversation =
+                Conversation::new(Session::new(registration, Arc::clone(&services.config)));
+            let mut batch = Batch::new(services, &mut conversation);
+            let taken: Vec<ControlFlow<Option<Args>>> = commands
+                .iter()
+                .map(|words| words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>())
+                .map(|words| batch.take(Args::from_slices(&words)))
+                .collect();
+            assert!(matches!(taken.last(), Some(ControlFlow::Break(None))), "{:?}", commands[0][0]);
+        }
     });
 }
 

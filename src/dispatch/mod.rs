@@ -184,9 +184,11 @@ impl<'a> Batch<'a> {
         }
         if session.queue.is_some() && !transaction::acts_at_once(command) {
             self.queue(&args);
-            return ControlFlow::Continue(());
+        } else {
+            self.route(command, args)?;
         }
-        self.route(command, args)
+        // What stands behind the last command of a client is never run: it relies on what that was refused.
+        if self.conversation.session.closing { ControlFlow::Break(None) } else { ControlFlow::Continue(()) }
     }
 
     fn route(&mut self, command: &'static Command, args: Args) -> ControlFlow<Option<Args>> {
@@ -198,9 +200,6 @@ impl<'a> Batch<'a> {
                 let result = run(session, &args, &mut writer);
                 self.tally.ran(command, &args, reply.len(), (0, 0));
                 self.finish_session_command(command, reply, result);
-                if self.conversation.session.closing {
-                    return ControlFlow::Break(None);
-                }
             }
             Handler::Read(run) if self.items.is_empty() || bugs::on(Bug::ReadOvertakesWrite) => {
                 return self.read(command, run, args);
