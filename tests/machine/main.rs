@@ -1,8 +1,10 @@
-//! What needs a machine to itself: root for a power cut, gigabytes for a data set larger than memory, quiet for
+//! What needs a machine to itself: root for a power cut and a full disk, gigabytes for a data set larger than memory, quiet for
 //! latencies. `.ci/run` runs these; `cargo test` does not (`cargo test --test machine -- --test-threads 1` does).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![allow(clippy::print_stdout, reason = "what was measured belongs into the record of a run")]
 
+mod file_system;
+mod full_disk;
 mod larger_than_memory;
 mod power_cut;
 mod stalled_disk;
