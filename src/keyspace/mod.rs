@@ -62,7 +62,7 @@
 //! # Caveats
 //!
 //! - A field is ordered by its hash once a hash is large: HGETALL's order is then arbitrary, as in Redis.
-//! - HRANDFIELD and RANDOMKEY pick fairly among the neighbours of a random position, not among all (see `random.rs`).
+//! - HRANDFIELD and RANDOMKEY pick fairly among the neighbours of a random position, not among all.
 //! - COPY and the first write that outgrows META are O(n), in one entry.
 //! - What a grave covers takes space until compaction has passed over it.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
