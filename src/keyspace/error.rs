@@ -52,6 +52,7 @@ impl From<lsm::Error> for Failure {
     fn from(error: lsm::Error) -> Self {
         match error {
             lsm::Error::WouldBlock => Self::Stop(Stop::Disk),
+            lsm::Error::WouldTakeLong => Self::Stop(Stop::Long),
             other => Self::Local(other),
         }
     }

@@ -98,13 +98,19 @@ impl Walk<'_> {
 
     /// Goes to the next record.
     pub(super) fn next(&mut self) -> Result {
-        self.steps_left = self.steps_left.checked_sub(1).ok_or(Failure::Stop(Stop::Long))?;
+        self.step()?;
         match self.current {
             Layer::Base => self.base.next()?,
             Layer::Upper => self.next_upper(),
             Layer::End => {}
         }
         self.settle()
+    }
+
+    /// Counts a record that is passed, be it deleted.
+    fn step(&mut self) -> Result {
+        self.steps_left = self.steps_left.checked_sub(1).ok_or(Failure::Stop(Stop::Long))?;
+        Ok(())
     }
 
     /// The key of the current record; `None` at the end.
@@ -154,6 +160,7 @@ impl Walk<'_> {
                 }
             };
             if self.current == Layer::Upper && upper.is_some_and(|(_, slot)| slot.value.is_none()) {
+                self.step()?;
                 self.next_upper();
                 continue;
             }

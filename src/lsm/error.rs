@@ -9,13 +9,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why the engine could not answer.
 ///
-/// [`Error::WouldBlock`] asks for another attempt where blocking is allowed. The others are failures of this node, never
-/// of a command: whoever sees one stops the node, and no client is answered with it.
+/// [`Error::WouldBlock`] and [`Error::WouldTakeLong`] ask for another attempt where blocking is allowed. The others are
+/// failures of this node, never of a command: whoever sees one stops the node, and no client is answered with it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The answer is on the disk, and the read was allowed memory only.
     #[error("the read would have to wait for the disk")]
     WouldBlock,
+    /// The answer is behind many deleted keys, and the read was allowed memory only, where others wait for it.
+    #[error("the read would have to step over many deleted keys")]
+    WouldTakeLong,
     /// The disk refused an operation. After a failed write nothing is known of the file; it is given up.
     #[error("{operation} {path}: {source}")]
     Io {
@@ -55,7 +58,7 @@ impl Error {
 
     /// Whether the node has to stop.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Error::WouldBlock)
+        !matches!(self, Error::WouldBlock | Error::WouldTakeLong)
     }
 }
 

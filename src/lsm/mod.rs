@@ -42,8 +42,9 @@
 //!
 //! # Failures
 //!
-//! Apart from [`Error::WouldBlock`], an error is one of this node: the caller stops it. A write or a sync is never tried again, an edit
-//! that failed is followed by none, a compaction that cannot read all of its input leaves it in place.
+//! Apart from [`Error::WouldBlock`] and [`Error::WouldTakeLong`], an error is one of this node: the caller stops it. A
+//! sync is never tried again, an edit that failed is followed by none, a compaction that cannot read all of its input
+//! leaves it in place.
 //!
 //! # What this relies on, and what it leaves to others
 //!
@@ -100,7 +101,8 @@ pub use crate::log::{Index, Position};
 /// Whether a read may wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Memory only: the caches, and what the system holds of the files. Anything else is [`Error::WouldBlock`].
+    /// Memory only, and not for long: the caches, and what the system holds of the files. Anything else is
+    /// [`Error::WouldBlock`] or [`Error::WouldTakeLong`].
     Memory,
     /// The thread may block on the disk.
     Disk,

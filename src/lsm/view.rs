@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Access, Cache, Family, Index, Position, Result, Stats, Value,
+    Access, Cache, Error, Family, Index, Position, Result, Stats, Value,
     memtable::{self, Memtable},
     merge::{Bounds, Merge, Source},
     table::{self, RunIter, Table, TableContext, filter},
@@ -12,6 +12,9 @@ use super::{
 
 /// Data blocks of each run that a cursor may put into the cache. Longer scans go past it.
 const SCAN_FILLS_MAX: u32 = 16;
+
+/// Deleted keys that a cursor may step over where others wait for it.
+const DELETED_MAX: usize = 1_000;
 
 /// Where a view looks: memtables and tables, newest first. Made anew when one of them changes.
 pub(super) struct Sources {
@@ -48,7 +51,7 @@ impl View {
     /// Looks `key` up; `value` is set if it exists, and left with unspecified contents otherwise.
     ///
     /// # Errors
-    /// [`Error::WouldBlock`](super::Error::WouldBlock) if the disk is needed and `access` forbids it; any other error is
+    /// [`Error::WouldBlock`] if the disk is needed and `access` forbids it; any other error is
     /// fatal for the node.
     pub fn get(&self, key: &[u8], access: Access, value: &mut Value) -> Result<bool> {
         let sources = &*self.sources;
@@ -153,7 +156,11 @@ impl View {
         let memtables = memtables.map(|memtable| Source::Memtable(memtable.cursor(self.index)));
         let runs = sources.version.runs().filter(|(_, run)| !run.tables().is_empty());
         let runs = runs.map(|(_, run)| Source::Run(RunIter::new(Arc::clone(run), access, SCAN_FILLS_MAX)));
-        Cursor { merge: Merge::new(memtables.chain(runs).collect()), _view: self.clone() }
+        let deleted_left = match access {
+            Access::Memory => DELETED_MAX,
+            Access::Disk => usize::MAX,
+        };
+        Cursor { merge: Merge::new(memtables.chain(runs).collect()), deleted_left, _view: self.clone() }
     }
 }
 
@@ -176,6 +183,8 @@ fn get_in_tables(version: &Version<Table>, key: &[u8], access: Access, value: &m
 /// After an error it stands nowhere; it can be sought again.
 pub struct Cursor {
     merge: Merge,
+    /// How many deleted keys it may still step over.
+    deleted_left: usize,
     _view: View,
 }
 
@@ -260,7 +269,19 @@ impl Cursor {
             } else if self.merge.value().is_some() {
                 break;
             } else {
+                self.count_deleted()?;
                 self.merge.next()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count_deleted(&mut self) -> Result<()> {
+        match self.deleted_left.checked_sub(1) {
+            Some(left) => self.deleted_left = left,
+            None => {
+                self.merge.leave();
+                return Err(Error::WouldTakeLong);
             }
         }
         Ok(())
@@ -273,6 +294,7 @@ impl Cursor {
             } else if self.merge.value().is_some() {
                 break;
             } else {
+                self.count_deleted()?;
                 self.merge.prev()?;
             }
         }

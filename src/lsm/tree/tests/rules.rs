@@ -446,3 +446,34 @@ fn a_checkpoint_outlives_the_tree_it_was_made_of() {
         assert_eq!(xxhash_rust::xxh3::xxh3_128(&contents), file.hash);
     }
 }
+
+#[test]
+fn who_may_not_take_long_does_not_step_over_many_deleted_keys() {
+    let disk = SimDisk::new(1);
+    let options = Options { memtable_bytes: 8 << 20, memtables_bytes_max: 1 << 30, ..tiny() };
+    let mut tree = open(&disk, "tree", options).unwrap();
+    let key = |at: u16| [&[1][..], &at.to_be_bytes(), &[7, 7]].concat();
+    for at in [0, 5_000] {
+        put(&mut tree, &key(at), b"there");
+    }
+    for at in 1..5_000 {
+        delete(&mut tree, &key(at));
+    }
+    let view = tree.view();
+    let long = |result: Result<()>| {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::WouldTakeLong) && !error.is_fatal(), "{error}");
+    };
+    let mut short = view.cursor(Access::Memory);
+    short.seek(&key(0)).unwrap();
+    long(short.next());
+    assert!(!short.valid());
+    let mut short = view.cursor(Access::Memory);
+    short.seek_before(&key(5_001)).unwrap();
+    long(short.prev());
+    let mut patient = view.cursor(Access::Disk);
+    patient.seek(&key(1)).unwrap();
+    assert_eq!(patient.key(), key(5_000));
+    patient.prev().unwrap();
+    assert_eq!(patient.key(), key(0));
+}
