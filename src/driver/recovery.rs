@@ -198,18 +198,21 @@ fn replay(
         let mut inputs = VecDeque::from([Input::Committed(entries)]);
         let mut outputs = Vec::new();
         executor.turn(&mut inputs, clock, false, &mut outputs).map_err(Fatal::from)?;
-        run_jobs(executor, outputs, clock)?;
+        run_flushes(executor, outputs, clock)?;
     }
     Ok(())
 }
 
-/// Runs flushes and compactions in place: while the log is replayed there is nobody to wait.
-fn run_jobs(executor: &mut Executor, outputs: Vec<Output>, clock: &dyn Clock) -> Result<(), RecoveryError> {
+/// Runs flushes in place: while the log is replayed there is nobody to wait.
+fn run_flushes(
+    executor: &mut Executor,
+    outputs: Vec<Output>,
+    clock: &dyn Clock,
+) -> Result<(), RecoveryError> {
     let mut pending = VecDeque::from(outputs);
     while let Some(output) = pending.pop_front() {
         let installed = match output {
             Output::Flush(job) => job.run()?,
-            Output::Compact(job) => job.run()?,
             // The log is cut after the next flush as well; what has no room stays in memory.
             Output::Cut(_) | Output::NoRoom => continue,
             _ => unreachable!("nothing is evaluated during replay"),

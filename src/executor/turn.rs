@@ -212,6 +212,8 @@ pub struct Executor {
     pub(super) applied: Position,
     /// The stamp and the databases after the last applied entry.
     pub(super) system: keyspace::Published,
+    /// What is applied comes from the log of an earlier start: raft has not said yet what this node is.
+    is_replaying: bool,
     /// The term this node leads by raft's word; the leadership begins when its no-op is applied.
     pub(super) leads: Option<Term>,
     pub(super) leadership: Option<Leadership>,
@@ -244,6 +246,7 @@ impl Executor {
             tuning,
             applied: flushed,
             system,
+            is_replaying: true,
             leads: None,
             leadership: None,
             queue: VecDeque::new(),
@@ -394,6 +397,7 @@ impl Executor {
 
     /// A leadership ends with its term or role. What was held is unknown to its senders: it may have been appended.
     fn changed(&mut self, term: Term, role: Role, now: Now, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        self.is_replaying = false;
         self.leads = (role == Role::Leader).then_some(term);
         if let Some(mut leadership) = self.leadership.take() {
             for piece in leadership.held.split_off(0).into_iter().flat_map(|held| held.pieces) {
@@ -485,7 +489,10 @@ impl Executor {
         if let Some(job) = self.tree.next_flush() {
             outputs.push(Output::Flush(job));
         }
-        if let Some(job) = self.tree.next_compaction() {
+        // The start of a node waits for its jobs; a compaction may take long, and nothing needs it so soon.
+        if !self.is_replaying
+            && let Some(job) = self.tree.next_compaction()
+        {
             outputs.push(Output::Compact(job));
         }
     }

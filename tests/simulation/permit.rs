@@ -1,5 +1,5 @@
-//! A leader that cannot prove that it leads answers nothing: the executor alone, told by the test what became of its
-//! proposals and permits, as if other nodes had a say in it.
+//! The executor alone, told by the test what became of its proposals and permits, as if other nodes had a say in it:
+//! above all, a leader that cannot prove that it leads answers nothing.
 
 use std::{
     collections::VecDeque,
@@ -30,8 +30,8 @@ struct Node {
 }
 
 impl Node {
-    /// The leader of term 1, whose no-op is applied.
-    fn leader() -> Self {
+    /// An executor on an empty tree.
+    fn new() -> Self {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
         disk.create_dir("tree").unwrap();
         let cache = Arc::new(lsm::Cache::new(1 << 20));
@@ -46,7 +46,12 @@ impl Node {
         let tuning =
             Tuning { limits: keyspace::Limits::default(), slow_ns: u64::MAX, reply_bytes_max: usize::MAX };
         let executor = Executor::new(tree, limits, tuning, 1).unwrap();
-        let mut node = Self { executor, clock: SimClock::default(), outputs: Vec::new() };
+        Self { executor, clock: SimClock::default(), outputs: Vec::new() }
+    }
+
+    /// The leader of term 1, whose no-op is applied.
+    fn leader() -> Self {
+        let mut node = Self::new();
         node.turn(Input::Changed { term: 1, role: Role::Leader });
         node.turn(committed(1, EntryKind::Noop, Bytes::new()));
         assert!(node.executor.is_leading());
@@ -127,4 +132,14 @@ fn a_leader_that_nobody_confirms_answers_no_read() {
         !bugs::with(Bug::AnswerWithoutPermit, a_deposed_leader_is_silent),
         "the planted bug is not found"
     );
+}
+
+#[test]
+fn a_start_does_not_wait_for_compactions() {
+    let mut node = Node::new();
+    let compacts = |node: &Node| node.outputs.iter().any(|output| matches!(output, Output::Compact(_)));
+    node.turn(committed(1, EntryKind::Noop, Bytes::new()));
+    assert!(!compacts(&node), "entries of the log are applied again");
+    node.turn(Input::Changed { term: 2, role: Role::Leader });
+    assert!(compacts(&node));
 }
