@@ -220,10 +220,15 @@ impl Cache {
         block
     }
 
-    /// Keeps the block of `table` at `offset`. Scans and compactions do not call this: what they read once must not
-    /// drive out what others read often.
+    /// Keeps the block of `table` at `offset`. Scans do not call this, and compactions only for what takes the place of
+    /// blocks that were here: what they read once must not drive out what others read often.
     pub fn insert_block(&self, owner: u64, table: u64, offset: u64, block: Bytes) {
         self.blocks.insert(block_name(owner, table, offset), block);
+    }
+
+    /// Drops the block of `table` at `offset` and returns it, if it is there.
+    pub fn remove_block(&self, owner: u64, table: u64, offset: u64) -> Option<Bytes> {
+        self.blocks.remove(&block_name(owner, table, offset)).map(|(_, block)| block)
     }
 
     /// Looks up the row of `key` for a view at `view`. `value` is set if there is one, and left alone otherwise.

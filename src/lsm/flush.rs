@@ -56,7 +56,7 @@ impl FlushJob {
             let mut cursor = memtable.cursor(self.last.index);
             cursor.seek_first();
             while cursor.valid() {
-                outputs.add(cursor.key(), cursor.index(), cursor.value())?;
+                outputs.add(cursor.key(), cursor.index(), cursor.value(), false)?;
                 if self.store.options.graves.is_some_and(|family| cursor.key()[0] == family)
                     && cursor.value().is_some()
                 {

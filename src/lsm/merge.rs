@@ -40,6 +40,13 @@ impl Source {
         }
     }
 
+    fn is_cached(&self) -> bool {
+        match self {
+            Source::Memtable(_) => false,
+            Source::Run(iter) => iter.is_cached(),
+        }
+    }
+
     fn seek(&mut self, key: &[u8], bounds: &Bounds) -> Result<()> {
         match self {
             Source::Memtable(cursor) => {
@@ -175,6 +182,11 @@ impl Merge {
 
     pub(super) fn index(&self) -> Index {
         self.current().index()
+    }
+
+    /// Whether the current record is one of a block that the cache had.
+    pub(super) fn is_cached(&self) -> bool {
+        self.current().is_cached()
     }
 
     /// Returns how many records were passed over because a newer one had their key.

@@ -13,7 +13,7 @@ use super::{
     Error, Options, Result,
     error::{At, unsynced},
     manifest::Manifest,
-    table::{Properties, Table, TableContext, TableFormat},
+    table::{Properties, Remains, Table, TableContext, TableFormat},
     version::{Edit, Placed, Version},
 };
 
@@ -152,14 +152,15 @@ impl Store {
 
     /// Gives files up for removal.
     pub(super) fn add_trash(&self, paths: impl Iterator<Item = String>) {
-        self.context.trash.lock().unwrap_or_else(PoisonError::into_inner).extend(paths);
+        self.context.trash.lock().unwrap_or_else(PoisonError::into_inner).extend(paths.map(Remains::of_file));
     }
 
-    /// Removes the files that nobody holds any more.
+    /// Removes the files that nobody holds any more, and what the cache holds of them.
     pub(super) fn empty_trash(&self) -> Result<()> {
-        let paths = std::mem::take(&mut *self.context.trash.lock().unwrap_or_else(PoisonError::into_inner));
-        for path in paths {
-            self.context.disk.remove(&path).at("remove", &path)?;
+        let trash = std::mem::take(&mut *self.context.trash.lock().unwrap_or_else(PoisonError::into_inner));
+        for remains in trash {
+            remains.leave_cache(&self.context);
+            self.context.disk.remove(&remains.path).at("remove", &remains.path)?;
         }
         Ok(())
     }

@@ -161,7 +161,7 @@ impl CompactionJob {
             let (key, index, value) = (merge.key(), merge.index(), merge.value());
             unpaced_bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
             if filter.keeps(key, index, value)? {
-                outputs.add(key, index, value)?;
+                outputs.add(key, index, value, merge.is_cached())?;
             }
             if unpaced_bytes >= PACE_BYTES {
                 self.store.leaves_room(2 * self.store.options.memtable_bytes as u64)?;

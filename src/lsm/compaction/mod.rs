@@ -7,6 +7,10 @@
 //! deepest one as long as that is small, then the one above, and so on, so that each level holds about a tenth of what is
 //! below it and nearly all bytes are in the bottom one, which has one version of each key.
 //!
+//! **The cache.** What is merged goes around the cache, but for this: a block most of whose records were in it, in the
+//! tables that they come from, is put there at once, and the blocks of tables that are gone leave it. So readers find it as warm as
+//! before, and no fuller.
+//!
 //! **What is dropped.** Of several records of a key all but the newest: views need no older ones, since each pins the tables
 //! and memtables it was made with. A tombstone, once no older record of its key can lie in a deeper level. And what is dead:
 //!

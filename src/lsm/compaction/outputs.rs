@@ -57,8 +57,17 @@ impl<'s> Outputs<'s> {
         self.records
     }
 
-    /// Adds a record, above all before it; `value` is `None` for a tombstone.
-    pub(in crate::lsm) fn add(&mut self, key: &[u8], index: Index, value: Option<&[u8]>) -> Result<()> {
+    /// Adds a record, above all before it; `value` is `None` for a tombstone. A block most of whose records were cached
+    /// is put into the cache at once.
+    ///
+    /// Compactions fill the cache with nothing else: what they write takes the place of what they have read there.
+    pub(in crate::lsm) fn add(
+        &mut self,
+        key: &[u8],
+        index: Index,
+        value: Option<&[u8]>,
+        was_cached: bool,
+    ) -> Result<()> {
         if self.is_cut(key) {
             self.end_table()?;
         }
@@ -67,11 +76,15 @@ impl<'s> Outputs<'s> {
             None => {
                 let format = self.store.format(key[0], self.level, self.base_index);
                 let id = self.store.new_file_id();
-                let writer = TableWriter::create(&*self.store.context.disk, &self.store.dir, id, format)?;
-                self.writer.insert(writer)
+                let context = &self.store.context;
+                let writer = TableWriter::create(&*context.disk, &self.store.dir, id, format)?;
+                self.writer.insert(writer.with_cache(Arc::clone(context)))
             }
         };
         self.records += 1;
+        if was_cached {
+            writer.count_cached();
+        }
         writer.add(key, index, value)
     }
 

@@ -18,6 +18,8 @@ pub(in crate::lsm) struct TableIter {
     index: Option<BlockIter>,
     data: Option<BlockIter>,
     data_at: Handle,
+    /// Whether the cache had the current data block.
+    is_cached: bool,
     valid: bool,
 }
 
@@ -31,6 +33,7 @@ impl TableIter {
             index: None,
             data: None,
             data_at: Handle::default(),
+            is_cached: false,
             valid: false,
         }
     }
@@ -74,6 +77,12 @@ impl TableIter {
     pub(in crate::lsm) fn index(&self) -> Index {
         let age = self.data.as_ref().map_or(0, BlockIter::age);
         self.table.properties().base_index.saturating_add(age)
+    }
+
+    /// Whether the block of the current record came from the cache.
+    #[inline]
+    pub(in crate::lsm) fn is_cached(&self) -> bool {
+        self.is_cached
     }
 
     /// Goes to the first record whose key is ≥ `key`. Blocks that hold no key below `upper` are not loaded, but for one.
@@ -199,8 +208,8 @@ impl TableIter {
         let Some(index) = self.index.as_ref().filter(|index| index.valid()) else { return Ok(false) };
         let fill = self.fills_left > 0;
         self.fills_left = self.fills_left.saturating_sub(1);
-        let (handle, block) = self.table.data_of(index, self.access, fill)?;
-        self.data_at = handle;
+        let (handle, block, is_cached) = self.table.data_of(index, self.access, fill)?;
+        (self.data_at, self.is_cached) = (handle, is_cached);
         match &mut self.data {
             Some(data) => data.reset(block),
             None => self.data = Some(BlockIter::new(block)),

@@ -39,7 +39,7 @@ mod writer;
 
 pub(super) use iter::TableIter;
 pub(super) use properties::Properties;
-pub(super) use reader::{Found, Table, TableContext, successor};
+pub(super) use reader::{Found, Remains, Table, TableContext, successor};
 pub(super) use run::RunIter;
 pub(super) use writer::{TableFormat, TableWriter};
 

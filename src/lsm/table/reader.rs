@@ -37,8 +37,38 @@ pub(in crate::lsm) struct TableContext {
     /// Tells this tree's blocks from those of others in the same cache.
     pub(in crate::lsm) owner: u64,
     pub(in crate::lsm) counters: Counters,
-    /// Paths of files that no version and no reader holds any more.
-    pub(in crate::lsm) trash: Mutex<Vec<String>>,
+    /// Files that no version and no reader holds any more.
+    pub(in crate::lsm) trash: Mutex<Vec<Remains>>,
+}
+
+/// A file that is to be removed, and what the cache may still hold of the table that it was.
+pub(in crate::lsm) struct Remains {
+    pub(in crate::lsm) path: String,
+    table: Option<(u64, Partitions)>,
+}
+
+impl Remains {
+    /// The remains of a file that never became a table.
+    pub(in crate::lsm) fn of_file(path: String) -> Remains {
+        Remains { path, table: None }
+    }
+
+    /// Drops what the cache of `context` holds of the table. A cache that kept it would grow with every compaction up
+    /// to its budget, by blocks that nobody asks for any more.
+    ///
+    /// What is in memory of the indexes tells where the blocks are. Those of other indexes stay until they are driven
+    /// out: no file is read for their sake.
+    pub(in crate::lsm) fn leave_cache(&self, context: &TableContext) {
+        let Some((id, partitions)) = &self.table else { return };
+        let remove = |offset: u64| context.cache.remove_block(context.owner, *id, offset);
+        for partition in &partitions.all {
+            let cached = remove(partition.index.offset).and_then(|contents| IndexPart::new(contents).ok());
+            let Some(part) = partition.pinned.get().or(cached.as_ref()) else { continue };
+            for handle in part.handles() {
+                remove(handle.offset);
+            }
+        }
+    }
 }
 
 /// What a look-up in tables came to.
@@ -54,9 +84,25 @@ pub(in crate::lsm) struct Table {
     properties: Arc<Properties>,
     path: String,
     file: Arc<dyn File>,
-    partitions: Vec<Partition>,
+    partitions: Partitions,
     context: Arc<TableContext>,
     is_obsolete: AtomicBool,
+}
+
+/// The top index. What it pins of the cache is given back with it.
+#[derive(Default)]
+struct Partitions {
+    all: Vec<Partition>,
+    /// None as long as nothing can be pinned.
+    cache: Option<Arc<Cache>>,
+}
+
+impl Drop for Partitions {
+    fn drop(&mut self) {
+        let Some(cache) = &self.cache else { return };
+        let pinned = self.all.iter().filter_map(|partition| partition.pinned.get());
+        cache.unpin(pinned.map(|part| part.contents.len() as u64).sum());
+    }
 }
 
 /// A record of the top index.
@@ -89,6 +135,17 @@ impl IndexPart {
 
     fn index(&self) -> Result<BlockRef<'_>, Malformed> {
         BlockRef::new(&self.contents[..self.index_bytes])
+    }
+
+    /// Returns where the data blocks are, up to the first record that is none of an index.
+    fn handles(&self) -> impl Iterator<Item = Handle> {
+        let mut index = Block::new(self.contents.slice(..self.index_bytes)).map(BlockIter::new);
+        let mut is_first = true;
+        std::iter::from_fn(move || {
+            let index = index.as_mut().ok()?;
+            if std::mem::take(&mut is_first) { index.first() } else { index.next() }.ok()?;
+            index.valid().then(|| read_handle(&mut Reader::new(index.value()?)))?
+        })
     }
 
     /// Returns the filter; empty if there is none.
@@ -141,8 +198,8 @@ impl Table {
         if Properties::decode(&mut Reader::new(&found)) != Some(expected) {
             return Err(corrupt(footer.properties.offset, "its properties are not those in the manifest"));
         }
-        let partitions =
-            read_top(part(footer.top)?).map_err(|Malformed(what)| corrupt(footer.top.offset, what))?;
+        let all = read_top(part(footer.top)?).map_err(|Malformed(what)| corrupt(footer.top.offset, what))?;
+        let partitions = Partitions { all, cache: Some(Arc::clone(&context.cache)) };
         let context = Arc::clone(context);
         Ok(Table { properties, path, file, partitions, context, is_obsolete: AtomicBool::new(false) })
     }
@@ -163,7 +220,7 @@ impl Table {
         access: Access,
         value: &mut Value,
     ) -> Result<Found> {
-        let Some(partition) = self.partitions.get(self.partition_of(key)) else {
+        let Some(partition) = self.partitions.all.get(self.partition_of(key)) else {
             return Ok(Found::Missing);
         };
         let counters = &self.context.counters;
@@ -214,7 +271,7 @@ impl Table {
 
     /// Returns the offset of the data block in which `key` would lie.
     fn offset_of(&self, key: &[u8]) -> Result<u64> {
-        let Some(partition) = self.partitions.get(self.partition_of(key)) else {
+        let Some(partition) = self.partitions.all.get(self.partition_of(key)) else {
             return Ok(self.properties.file_bytes);
         };
         let part = self.part(partition, Access::Disk)?;
@@ -233,23 +290,23 @@ impl Table {
     /// Returns the number of the first partition that may hold `key` or keys after it; the number of partitions if none.
     pub(super) fn partition_of(&self, key: &[u8]) -> usize {
         let wanted = fence(key);
-        self.partitions.partition_point(|partition| {
+        self.partitions.all.partition_point(|partition| {
             partition.fence < wanted || (partition.fence == wanted && *partition.separator < *key)
         })
     }
 
     pub(super) fn partitions(&self) -> usize {
-        self.partitions.len()
+        self.partitions.all.len()
     }
 
     /// Returns a key that is not below any key of the partition, and below all keys after it.
     pub(super) fn separator(&self, partition: usize) -> &[u8] {
-        &self.partitions[partition].separator
+        &self.partitions.all[partition].separator
     }
 
     /// Reads the index block of a partition.
     pub(super) fn index_of(&self, partition: usize, access: Access) -> Result<Block> {
-        let partition = &self.partitions[partition];
+        let partition = &self.partitions.all[partition];
         let part = self.part(partition, access)?;
         let index = Block::new(part.contents.slice(..part.index_bytes));
         index.map_err(|why| self.corrupt(partition.index, why))
@@ -257,14 +314,14 @@ impl Table {
 
     /// Whether the filter of a partition, if it has one, passes a key with this hash.
     pub(in crate::lsm) fn passes_filter(&self, partition: usize, hash: u64) -> Result<bool> {
-        let part = self.part(&self.partitions[partition], Access::Disk)?;
+        let part = self.part(&self.partitions.all[partition], Access::Disk)?;
         Ok(part.filter().is_empty() || filter::may_hold(part.filter(), hash) == Some(true))
     }
 
     /// Loads what a look-up of `key` will look at first, for the sake of its cache line. What it returns may be anything.
     #[inline]
     pub(in crate::lsm) fn touch(&self, key: &[u8], hash: u64) -> u8 {
-        let partition = self.partitions.get(self.partition_of(key));
+        let partition = self.partitions.all.get(self.partition_of(key));
         let part = partition.and_then(|partition| partition.pinned.get());
         part.map_or(0, |part| filter::touch(part.filter(), hash))
     }
@@ -288,12 +345,18 @@ impl Table {
         Ok(Cow::Borrowed(partition.pinned.get().expect("it has just been set")))
     }
 
-    /// Reads the data block that the current record of an index block lists.
-    pub(super) fn data_of(&self, index: &BlockIter, access: Access, fill: bool) -> Result<(Handle, Block)> {
+    /// Reads the data block that the current record of an index block lists, and says whether the cache had it.
+    pub(super) fn data_of(
+        &self,
+        index: &BlockIter,
+        access: Access,
+        fill: bool,
+    ) -> Result<(Handle, Block, bool)> {
         let listed = index.value().unwrap_or_default();
         let handle = self.handle(listed, Handle::default())?;
-        let block = Block::new(self.read(handle, access, fill)?);
-        Ok((handle, block.map_err(|why| self.corrupt(handle, why))?))
+        let (contents, is_cached) = self.load(handle, access, fill)?;
+        let block = Block::new(contents);
+        Ok((handle, block.map_err(|why| self.corrupt(handle, why))?, is_cached))
     }
 
     fn handle(&self, listed: &[u8], index: Handle) -> Result<Handle> {
@@ -301,13 +364,17 @@ impl Table {
             .ok_or_else(|| self.corrupt(index, Malformed("an index does not say where a block is")))
     }
 
-    /// Returns the contents of a block from the cache or else the file; then puts it into the cache if `fill`.
     fn read(&self, handle: Handle, access: Access, fill: bool) -> Result<Bytes> {
+        self.load(handle, access, fill).map(|(contents, _)| contents)
+    }
+
+    /// Returns the contents of a block from the cache (and `true`) or else the file; then puts it into the cache if `fill`.
+    fn load(&self, handle: Handle, access: Access, fill: bool) -> Result<(Bytes, bool)> {
         let context = &*self.context;
         let id = self.properties.id;
         if let Some(contents) = context.cache.block(context.owner, id, handle.offset) {
             context.counters.blocks_cached.add(1);
-            return Ok(contents);
+            return Ok((contents, true));
         }
         let end = handle.offset.checked_add(handle.bytes.into());
         if end.is_none_or(|end| end > self.properties.file_bytes) {
@@ -327,7 +394,7 @@ impl Table {
         if fill {
             context.cache.insert_block(context.owner, id, handle.offset, contents.clone());
         }
-        Ok(contents)
+        Ok((contents, false))
     }
 
     pub(super) fn corrupt(&self, handle: Handle, Malformed(what): Malformed) -> Error {
@@ -342,11 +409,10 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        let pinned = self.partitions.iter().filter_map(|partition| partition.pinned.get());
-        self.context.cache.unpin(pinned.map(|part| part.contents.len() as u64).sum());
         if *self.is_obsolete.get_mut() {
-            let mut trash = self.context.trash.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            trash.push(std::mem::take(&mut self.path));
+            let table = Some((self.properties.id, std::mem::take(&mut self.partitions)));
+            let remains = Remains { path: std::mem::take(&mut self.path), table };
+            self.context.trash.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(remains);
         }
     }
 }

@@ -42,6 +42,12 @@ impl RunIter {
         self.table.as_ref().map_or(0, |table| table.index())
     }
 
+    /// Whether the block of the current record came from the cache.
+    #[inline]
+    pub(in crate::lsm) fn is_cached(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| table.is_cached())
+    }
+
     /// Goes to the first record whose key is ≥ `key`.
     pub(in crate::lsm) fn seek(&mut self, key: &[u8], upper: Option<&[u8]>) -> Result<()> {
         let position = self.run.position(key);

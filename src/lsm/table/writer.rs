@@ -6,7 +6,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
-    Properties, file_name, filter,
+    Properties, TableContext, file_name, filter,
     footer::{FOOTER_BYTES, Footer},
 };
 use crate::{
@@ -46,6 +46,11 @@ pub(in crate::lsm) struct TableWriter {
     format: TableFormat,
     sealer: Sealer,
     data: BlockBuilder,
+    /// Records of `data`, and those of them that were in the cache before.
+    data_records: u32,
+    data_cached: u32,
+    /// Whose cache gets the blocks most of whose records were in it.
+    context: Option<Arc<TableContext>>,
     index: BlockBuilder,
     top: BlockBuilder,
     /// Of the keys in this partition.
@@ -77,6 +82,9 @@ impl TableWriter {
             format,
             sealer: Sealer::new(),
             data: BlockBuilder::new(format.restart_interval),
+            data_records: 0,
+            data_cached: 0,
+            context: None,
             index: BlockBuilder::new(1),
             top: BlockBuilder::new(1),
             hashes: Vec::new(),
@@ -103,6 +111,17 @@ impl TableWriter {
         })
     }
 
+    /// Lets the writer put blocks into the cache, as [`TableWriter::count_cached`] asks for it.
+    pub(in crate::lsm) fn with_cache(self, context: Arc<TableContext>) -> TableWriter {
+        TableWriter { context: Some(context), ..self }
+    }
+
+    /// Says that the record which is added next was in the cache, in the table that it comes from. A block of which this is
+    /// said of most records is in the cache from the start, so that readers do not find a cold cache after a compaction.
+    pub(in crate::lsm) fn count_cached(&mut self) {
+        self.data_cached += 1;
+    }
+
     /// Adds a record, above all before it; `value` is `None` for a tombstone.
     pub(in crate::lsm) fn add(&mut self, key: &[u8], index: Index, value: Option<&[u8]>) -> Result<()> {
         assert!(key.first() == Some(&self.format.family), "a table holds one family");
@@ -117,6 +136,7 @@ impl TableWriter {
             self.properties.min_key = Bytes::copy_from_slice(key);
         }
         self.data.add(key, index - self.format.base_index, value);
+        self.data_records += 1;
         if self.format.filter_bits_per_key > 0 {
             self.hashes.push(filter::hash(key));
         }
@@ -159,14 +179,8 @@ impl TableWriter {
             self.end_partition()?;
         }
         self.properties.max_key = Bytes::from(last_key);
-        let top = seal(
-            &mut self.top,
-            &mut self.sealer,
-            false,
-            self.properties.id,
-            self.written_bytes,
-            &mut self.buffer,
-        );
+        let at = self.offset();
+        let top = self.sealer.seal(self.top.finish(), false, self.properties.id, at, &mut self.buffer);
         self.scratch.clear();
         self.properties.encode(&mut self.scratch);
         let at = self.offset();
@@ -191,9 +205,14 @@ impl TableWriter {
         assert!(self.unlisted.is_none(), "a block is listed before the next one ends");
         let compress = self.format.compress;
         let id = self.properties.id;
-        let handle =
-            seal(&mut self.data, &mut self.sealer, compress, id, self.written_bytes, &mut self.buffer);
-        self.unlisted = Some(handle);
+        let offset = self.offset();
+        let contents = self.data.finish();
+        if let Some(context) = self.context.as_ref().filter(|_| self.data_cached > self.data_records / 2) {
+            context.cache.insert_block(context.owner, id, offset, Bytes::copy_from_slice(contents));
+        }
+        self.unlisted = Some(self.sealer.seal(contents, compress, id, offset, &mut self.buffer));
+        self.data.reset();
+        (self.data_records, self.data_cached) = (0, 0);
         self.properties.data_blocks += 1;
         if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
@@ -242,19 +261,4 @@ impl TableWriter {
 fn separator<'a>(last: &'a [u8], next: &'a [u8]) -> &'a [u8] {
     let short = common_prefix(last, next) + 1;
     if short < next.len() { &next[..short] } else { last }
-}
-
-/// Ends the block of `builder`, appends it to `buffer`, whose first byte is at `buffer_at` in the file, and begins the next.
-fn seal(
-    builder: &mut BlockBuilder,
-    sealer: &mut Sealer,
-    compress: bool,
-    id: u64,
-    buffer_at: u64,
-    buffer: &mut Vec<u8>,
-) -> Handle {
-    let offset = buffer_at + buffer.len() as u64;
-    let handle = sealer.seal(builder.finish(), compress, id, offset, buffer);
-    builder.reset();
-    handle
 }

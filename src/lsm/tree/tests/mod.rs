@@ -4,6 +4,7 @@ mod damage;
 mod full_disk;
 mod model;
 mod rules;
+mod warmth;
 
 use std::{collections::BTreeMap, sync::Arc};
 
