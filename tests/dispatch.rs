@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sisyphusdb::bugs::{self, Bug};
 use sisyphusdb::config::Config;
-use sisyphusdb::dispatch::{Batch, Conversation, InFlight};
+use sisyphusdb::dispatch::{Batch, Conversation, InFlight, Workspace};
 use sisyphusdb::executor::Input;
 use sisyphusdb::resp::Args;
 use sisyphusdb::server::Server;
@@ -150,7 +150,7 @@ fn nothing_is_run_behind_what_closes_the_connection() {
             let registration = services.clients.connect(endpoint, 0, usize::MAX).unwrap();
             let mut conversation =
                 Conversation::new(Session::new(registration, Arc::clone(&services.config)));
-            let mut batch = Batch::new(services, &mut conversation);
+            let mut batch = Batch::new(services, &mut conversation, Workspace::default());
             let taken: Vec<ControlFlow<Option<Args>>> = commands
                 .iter()
                 .map(|words| words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>())
