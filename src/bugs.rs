@@ -57,6 +57,44 @@ pub enum Bug {
     LeadershipBeforeNoop,
     /// Counts and the next ids live in the leader's memory only, and in no entry.
     StateOutsideTree,
+    /// A node forgets its vote when a leader of its term appears.
+    RaftVoteForgotten,
+    /// A candidate asks for votes, and leads, before its own vote is durable.
+    RaftLeadBeforeVoteDurable,
+    /// A voter does not look whether a candidate's log has what its own has.
+    RaftVoteForOlderLog,
+    /// A leader commits entries of an earlier term by counting.
+    RaftCommitOfEarlierTerm,
+    /// A leader serves reads before it has committed an entry of its term.
+    RaftReadBeforeNoop,
+    /// A follower drops what is behind the entries of a message, whether they contradict it or not.
+    RaftTruncateUnchecked,
+    /// A heartbeat tells a follower to commit what is not known to be in its log.
+    RaftHeartbeatCommitsUnknown,
+    /// A follower acknowledges its whole log, not what the message covers.
+    RaftAcknowledgeLast,
+    /// A follower acknowledges entries before they are durable.
+    RaftAcknowledgeBeforeDurable,
+    /// A leader counts itself towards the majority before its own log is durable.
+    RaftCountSelfBeforeDurable,
+    /// What becomes durable after a truncation counts for the entries that took its place.
+    RaftDurableAfterTruncation,
+    /// A snapshot carries no membership.
+    RaftSnapshotWithoutMembership,
+    /// A round of heartbeats serves reads that came after it was sent.
+    RaftRoundServesLaterReads,
+    /// A voter does not keep the promise that it gave with the answer to a heartbeat.
+    RaftPromiseBroken,
+    /// A voter that starts does not know that it may have promised something.
+    RaftPromiseForgotten,
+    /// The lease counts from the answers to a round, not from when it was sent.
+    RaftLeaseFromAnswer,
+    /// The lease goes on after the leadership was offered to another.
+    RaftLeaseAfterTransfer,
+    /// A leader changes the membership before it has committed an entry of its term, or while another change is pending.
+    RaftChangeUnchecked,
+    /// The voters change at once, without a joint configuration.
+    RaftChangeNotJoint,
 }
 
 #[cfg(feature = "planted-bugs")]

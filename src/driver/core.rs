@@ -180,11 +180,9 @@ impl Core {
     }
 
     /// Steps `raft` and hands its outputs on, before anyone else can step it.
-    pub fn step_raft(&self, inputs: impl IntoIterator<Item = raft::Input>, scratch: &mut Vec<raft::Output>) {
+    pub fn step_raft(&self, now_us: u64, input: raft::Input, scratch: &mut Vec<raft::Output>) {
         let mut raft = self.raft.lock().expect("a panic ends the process");
-        for input in inputs {
-            raft.step(input, scratch);
-        }
+        raft.step(now_us, input, scratch);
         self.term.store(raft.term(), Ordering::Relaxed);
         self.commit_index.store(raft.commit_index(), Ordering::Relaxed);
         self.last_index.store(raft.last().index, Ordering::Relaxed);
@@ -197,11 +195,18 @@ impl Core {
                     self.executor.push_quietly(Input::Proposed(id, verdict));
                 }
                 raft::Output::Committed(entries) => self.executor.push_quietly(Input::Committed(entries)),
-                raft::Output::Changed { term, role } => {
+                raft::Output::Changed { term, role, .. } => {
                     self.executor.push_quietly(Input::Changed { term, role });
                 }
-                raft::Output::Permit(number) => self.executor.push_quietly(Input::Permit(number)),
-                raft::Output::NoPermit(_) => {}
+                raft::Output::Permit { number, .. } => self.executor.push_quietly(Input::Permit(number)),
+                raft::Output::NoPermit(_) | raft::Output::Configured(_) => {}
+                raft::Output::Send(_)
+                | raft::Output::Fetch(..)
+                | raft::Output::Changing(..)
+                | raft::Output::Pause(_)
+                | raft::Output::SendSnapshot(..)
+                | raft::Output::Install(_)
+                | raft::Output::Discard(_) => unreachable!("a cluster of one has nobody to talk to"),
             }
         }
     }
@@ -220,8 +225,12 @@ impl Core {
         *self.gauges.lock().expect("a panic ends the process") = executor.gauges();
         for output in outputs.drain(..) {
             match output {
-                Output::Propose(proposal) => self.step_raft([raft::Input::Propose(proposal)], raft_outputs),
-                Output::AskPermit(number) => self.step_raft([raft::Input::Read(number)], raft_outputs),
+                Output::Propose(proposal) => {
+                    self.step_raft(clock.boot_ns() / 1000, raft::Input::Propose(proposal), raft_outputs);
+                }
+                Output::AskPermit(number) => {
+                    self.step_raft(clock.boot_ns() / 1000, raft::Input::Read(number), raft_outputs);
+                }
                 Output::Answer(recipient, answer) => tasks.push(Task::Answer(recipient, answer)),
                 Output::Lose(recipient, outcome) => tasks.push(Task::Lose(recipient, outcome)),
                 Output::Ran(ran) => tasks.push(Task::Ran(ran)),
@@ -287,8 +296,9 @@ impl Core {
             log.write(&scratch.operations)?;
             scratch.operations.clear();
             log.sync()?;
-            self.note_group(&log, clock.boot_ns().saturating_sub(started));
-            self.step_raft([raft::Input::Durable(token)], &mut scratch.raft_outputs);
+            let ended = clock.boot_ns();
+            self.note_group(&log, ended.saturating_sub(started));
+            self.step_raft(ended / 1000, raft::Input::Durable(token), &mut scratch.raft_outputs);
         }
         if let Some(index) = cut {
             log.cut(index)?;

@@ -142,7 +142,7 @@ impl Shard {
 
     /// Stands for election.
     pub fn campaign(self: &Arc<Self>) {
-        self.core.step_raft([crate::raft::Input::Campaign], &mut Vec::new());
+        self.core.step_raft(self.clock.boot_ns() / 1000, crate::raft::Input::Campaign, &mut Vec::new());
         self.log_waker.wake();
         self.spawn_turn();
     }

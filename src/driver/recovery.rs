@@ -12,7 +12,7 @@ use crate::{
     executor::{Clock, Executor, Input, Limits, Output, Tuning},
     log::{self, HardState, Index, Log, Operation, Position},
     lsm::{self, Tree},
-    raft::Raft,
+    raft::{self, Bounds, Configuration, Raft, Tail, Timing},
 };
 
 const LOG_DIR: &str = "shard-0/log";
@@ -129,8 +129,18 @@ pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<
     check_boot(&log, position, start, last)?;
     let mut executor = Executor::new(tree, setup.limits, setup.tuning, seeds.u64(..)).map_err(Fatal::from)?;
     replay(&mut executor, &log, position.index, last, clock)?;
-    let raft = Raft::new(setup.node_id, recovered.hard_state, last, setup.uncommitted_bytes_max);
-    Ok(Core::new(executor, log, raft))
+    let start = raft::Start {
+        id: setup.node_id,
+        hard_state: recovered.hard_state,
+        tail: Tail::new(start, last, log.reader().terms()),
+        applied: last.index,
+        configuration: Configuration::single(setup.node_id),
+        later: Vec::new(),
+        timing: Timing::default(),
+        bounds: Bounds { uncommitted_bytes_max: setup.uncommitted_bytes_max, ..Bounds::default() },
+        seed: seeds.u64(..),
+    };
+    Ok(Core::new(executor, log, Raft::new(start, clock.boot_ns() / 1000)))
 }
 
 /// **Rule (boot)**: what this node had is there. An empty log and an empty tree would fit together: whether they were ever

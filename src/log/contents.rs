@@ -82,6 +82,12 @@ impl Contents {
         Some(self.terms[after.checked_sub(1).expect("every entry has a term")].term)
     }
 
+    /// The first entry of each term that is still there.
+    pub(super) fn terms(&self) -> Vec<Position> {
+        let first = self.start.index + 1;
+        self.terms.iter().map(|run| Position { index: run.index.max(first), ..*run }).collect()
+    }
+
     pub(super) fn open_segment(&mut self, segment: Arc<Segment>) {
         if let Some(newest) = self.segments.back() {
             assert_eq!(segment.number, newest.number + 1, "segments have no gaps");

@@ -7,7 +7,7 @@ use crc32c::crc32c_append;
 
 use super::contents::{Contents, Run};
 use super::record::{ALIGN, HEADER_BYTES, Header, Kind, checksum_seed};
-use super::{Entry, Index, Result, Term, corrupt, failed};
+use super::{Entry, Index, Position, Result, Term, corrupt, failed};
 
 /// Bytes that are read at once, unless a record is longer.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -36,6 +36,11 @@ impl LogReader {
     /// Returns the term of the entry at `index`, or of the position that the log starts after; none for all others.
     pub fn term(&self, index: Index) -> Option<Term> {
         self.contents().term(index)
+    }
+
+    /// Returns the first entry of each term in the log, in their order.
+    pub fn terms(&self) -> Vec<Position> {
+        self.contents().terms()
     }
 
     /// Returns the entries from `from` on: at least one if there is one, and no more than `max_bytes` of bodies if there

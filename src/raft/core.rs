@@ -1,20 +1,31 @@
-//! The state machine: `step(input) → outputs`.
+//! The state machine: `step(now, input) → outputs`.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
-use bytes::Bytes;
-
-use super::chain::{Chain, Proposal, ProposalId, Refusal, Verdict};
-use crate::log::{Entry, EntryKind, HardState, Index, Operation, Position, Term};
-
-/// Counts what was handed out to be persisted; "durable up to token t" covers all tokens up to t.
-pub type Token = u64;
+use super::{
+    chain::{Proposal, ProposalId, Verdict},
+    change::ChangeAnswer,
+    configuration::{Change, Configuration, History},
+    leader::Leader,
+    message::{Body, Message, NodeId},
+    persistence::{Persistence, Token},
+    progress::Progress,
+    snapshot::{Installing, Offer},
+    tail::Tail,
+    timing::{Bounds, Timing},
+};
+use crate::{
+    bugs::{self, Bug},
+    log::{Entry, EntryKind, HardState, Index, Operation, Position, Term},
+};
 
 /// What a node is in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// It takes entries from a leader, or waits for one.
     Follower,
+    /// It asks whether it would be elected.
+    PreCandidate,
     /// It has voted for itself and waits until that is durable and a majority has done the same.
     Candidate,
     /// It appends proposals.
@@ -22,20 +33,54 @@ pub enum Role {
 }
 
 /// What the core is stepped with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
-    /// Stand for election in a new term.
+    /// The time of [`Raft::deadline`] has come.
+    Tick,
+    /// A node said this.
+    Message(Message),
+    /// Stand for election, unless a promise forbids it.
     Campaign,
     /// Append this if it is this leader's to append and its chain is whole.
     Propose(Proposal),
     /// Everything persisted with a token up to this one is on disk.
     Durable(Token),
-    /// Prove that this node leads, for reads that have arrived; answered by [`Output::Permit`] with the same number.
+    /// Prove that this node leads, or ask the leader from where on reads are linearizable, for reads that have arrived;
+    /// answered by [`Output::Permit`] or [`Output::NoPermit`] with the same number.
     Read(u64),
+    /// Entries that [`Output::Fetch`] asked for; none if the log does not have the first of them any more.
+    Fetched(Reading, Vec<Entry>),
+    /// The stream to this node broke: messages may be lost.
+    Unreachable(NodeId),
+    /// Hand the leadership to this node, or to the one that lacks least.
+    Transfer(Option<NodeId>),
+    /// The executor evaluates nothing, and what it proposed is applied ([`Output::Pause`]).
+    Paused,
+    /// Change the membership; answered by [`Output::Changing`] with the same number.
+    Change(u64, Vec<Change>),
+    /// The log does not have the entries up to this index any more.
+    Cut(Index),
+    /// A whole snapshot was received.
+    Snapshot(Offer),
+    /// The snapshot of [`Output::Install`] is in place, durably, and the log may be reset to it.
+    Installed(Position),
+    /// The sending of a snapshot ([`Output::SendSnapshot`]) has ended, well or not.
+    SnapshotEnded(NodeId),
+    /// Whether this node should not lead (its clock is wrong, say). It does not campaign then, and hands over.
+    Unfit(bool),
+}
+
+/// Who entries are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// This node, to apply them.
+    Apply,
+    /// A follower, in this term.
+    Follower(NodeId, Term),
 }
 
 /// What the core asks for, in this order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Output {
     /// Append to the log. [`Input::Durable`] with this token says that it is on disk.
     Persist {
@@ -44,68 +89,151 @@ pub enum Output {
         /// What to write.
         operation: Operation,
     },
+    /// Send this now. Whatever must be durable before it is said is durable.
+    Send(Message),
     /// What became of a proposal.
     Proposed(ProposalId, Verdict),
     /// These entries are committed, and durable here: apply them, in this order.
     Committed(Vec<Entry>),
-    /// The role or the term changed.
+    /// Read entries from the log, from this one on, of about this many bytes; then [`Input::Fetched`].
+    Fetch(Reading, Index, usize),
+    /// The role, the term or the leader changed.
     Changed {
         /// The new term.
         term: Term,
         /// The new role.
         role: Role,
+        /// Who leads, if that is known.
+        leader: Option<NodeId>,
     },
-    /// This node led its term at an instant after [`Input::Read`] with this number.
-    Permit(u64),
-    /// This node does not lead: the reads with this number must be redirected.
+    /// Reads with this number may be served from a view that has applied `index`: this node led its term, or its leader
+    /// did, at an instant after [`Input::Read`].
+    Permit {
+        /// Of the input.
+        number: u64,
+        /// What the view must have applied.
+        index: Index,
+    },
+    /// Nothing is proved for the reads with this number; they may try again, here or elsewhere.
     NoPermit(u64),
+    /// The newest configuration is another: connect to its members.
+    Configured(Configuration),
+    /// What became of a change.
+    Changing(u64, ChangeAnswer),
+    /// Evaluate nothing (or, with false, go on): a transfer of the leadership has begun (or was given up). When what was
+    /// proposed is applied, [`Input::Paused`].
+    Pause(bool),
+    /// Send this node a snapshot, with this leader's term. When the node has it, or will not get it,
+    /// [`Input::SnapshotEnded`].
+    SendSnapshot(NodeId, Term),
+    /// Install the received snapshot that ends here, in the order of what is committed; then [`Input::Installed`].
+    Install(Position),
+    /// Throw the received snapshot away: it is not needed.
+    Discard(Position),
+}
+
+/// What a node starts with.
+#[derive(Debug)]
+pub struct Start {
+    /// This node.
+    pub id: NodeId,
+    /// As the log has it.
+    pub hard_state: HardState,
+    /// The log, durable as it is.
+    pub tail: Tail,
+    /// What is applied, and so committed.
+    pub applied: Index,
+    /// The configuration at `applied` or before.
+    pub configuration: Configuration,
+    /// The configurations in entries of the log behind that, with their indexes.
+    pub later: Vec<(Index, Configuration)>,
+    /// The times of the protocol.
+    pub timing: Timing,
+    /// Bounds on memory and messages.
+    pub bounds: Bounds,
+    /// For what is drawn.
+    pub seed: u64,
 }
 
 /// The Raft state of one shard on one node.
 ///
-/// Invariants: `commit_index <= durable_index <= last.index`; `uncommitted` holds the entries
-/// `commit_index + 1 ..= last.index`.
+/// Invariants: `start <= handed_out <= min(commit_index, durable) <= last`; the term and the commit index never fall.
 #[derive(Debug)]
 pub struct Raft {
-    id: u64,
-    hard_state: HardState,
-    role: Role,
-    last: Position,
-    durable_index: Index,
-    commit_index: Index,
-    uncommitted: VecDeque<Entry>,
-    uncommitted_bytes: usize,
-    uncommitted_bytes_max: usize,
-    chain: Chain,
-    token: Token,
-    /// Which index each token that is not durable yet makes durable.
-    persisting: VecDeque<(Token, Index)>,
-    /// The token that makes this candidate's own vote durable.
-    vote_token: Option<Token>,
+    pub(super) id: NodeId,
+    pub(super) hard_state: HardState,
+    pub(super) state: State,
+    pub(super) tail: Tail,
+    pub(super) persistence: Persistence,
+    pub(super) commit_index: Index,
+    /// The last entry that was given out to be applied.
+    pub(super) handed_out: Index,
+    /// Entries to be applied are being read from the log.
+    pub(super) fetching: bool,
+    pub(super) history: History,
+    pub(super) timing: Timing,
+    pub(super) bounds: Bounds,
+    pub(super) rng: fastrand::Rng,
+    /// Until then nobody else gets this node's vote, itself included.
+    pub(super) promised_until: u64,
+    /// When a follower stands for election, or a candidate tries again.
+    pub(super) election_at: u64,
+    /// The last round of any leadership of this node: rounds are never used again.
+    pub(super) round: u64,
+    /// Reads that the leader was asked about, with the time.
+    pub(super) asked: Vec<(u64, u64)>,
+    pub(super) installing: Option<Installing>,
+    pub(super) unfit: bool,
+}
+
+/// What a node is in its term, with what it needs for that.
+#[derive(Debug)]
+pub(super) enum State {
+    Follower { leader: Option<NodeId> },
+    PreCandidate { granted: BTreeSet<NodeId> },
+    Candidate { granted: BTreeSet<NodeId>, vote: Token },
+    Leader(Box<Leader>),
 }
 
 impl Raft {
-    /// Begins as a follower whose log, durable as it is, ends at `last` and is applied up to there.
-    ///
-    /// `uncommitted_bytes_max` bounds the bodies that are appended and not committed; one proposal is always admitted.
-    pub fn new(id: u64, hard_state: HardState, last: Position, uncommitted_bytes_max: usize) -> Self {
-        assert!(id != 0, "0 stands for no vote");
-        assert!(hard_state.term >= last.term, "the log is ahead of the node's term");
-        Self {
-            id,
-            hard_state,
-            role: Role::Follower,
-            last,
-            durable_index: last.index,
-            commit_index: last.index,
-            uncommitted: VecDeque::new(),
-            uncommitted_bytes: 0,
-            uncommitted_bytes_max,
-            chain: Chain::default(),
-            token: 0,
-            persisting: VecDeque::new(),
-            vote_token: None,
-        }
+    /// Begins as a follower, at the time `now`.
+    pub fn new(start: Start, now: u64) -> Self {
+        start.timing.check();
+        let last = start.tail.last();
+        assert!(start.id != 0, "0 stands for no vote");
+        assert!(start.hard_state.term >= last.term, "the log is ahead of the node's term");
+        assert!(start.tail.start().index <= start.applied, "entries to be applied are cut");
+        assert!(start.applied <= last.index, "what is applied is not in the log");
+        // What it promised before it stopped is forgotten. A node of no term has promised nothing.
+        let took_part = start.hard_state.term > 0 && !bugs::on(Bug::RaftPromiseForgotten);
+        let promised_until = if took_part { now + start.timing.promise_us_max } else { 0 };
+        let mut raft = Self {
+            id: start.id,
+            hard_state: start.hard_state,
+            state: State::Follower { leader: None },
+            persistence: Persistence::new(last.index),
+            tail: start.tail,
+            commit_index: start.applied,
+            handed_out: start.applied,
+            fetching: false,
+            history: History::new((0, start.configuration), start.later),
+            timing: start.timing,
+            bounds: start.bounds,
+            rng: fastrand::Rng::with_seed(start.seed),
+            promised_until,
+            election_at: 0,
+            round: 0,
+            asked: Vec::new(),
+            installing: None,
+            unfit: false,
+        };
+        raft.election_at = raft.election_timeout(now);
+        raft
+    }
+
+    /// This node.
+    pub fn id(&self) -> NodeId {
+        self.id
     }
 
     /// The current term.
@@ -113,226 +241,265 @@ impl Raft {
         self.hard_state.term
     }
 
-    /// The current role.
-    pub fn role(&self) -> Role {
-        self.role
+    /// The term and the vote.
+    pub fn hard_state(&self) -> HardState {
+        self.hard_state
     }
 
-    /// The last entry that a majority has on disk.
+    /// The current role.
+    pub fn role(&self) -> Role {
+        match self.state {
+            State::Follower { .. } => Role::Follower,
+            State::PreCandidate { .. } => Role::PreCandidate,
+            State::Candidate { .. } => Role::Candidate,
+            State::Leader(_) => Role::Leader,
+        }
+    }
+
+    /// Who leads the current term, if that is known.
+    pub fn leader(&self) -> Option<NodeId> {
+        match self.state {
+            State::Follower { leader } => leader,
+            State::PreCandidate { .. } | State::Candidate { .. } => None,
+            State::Leader(_) => Some(self.id),
+        }
+    }
+
+    /// The last entry that is known to be on the disks of a majority.
     pub fn commit_index(&self) -> Index {
         self.commit_index
     }
 
     /// The last entry that was appended.
     pub fn last(&self) -> Position {
-        self.last
+        self.tail.last()
     }
 
-    /// Takes one input and appends what follows from it to `outputs`.
-    pub fn step(&mut self, input: Input, outputs: &mut Vec<Output>) {
-        match input {
-            Input::Campaign => self.campaign(outputs),
-            Input::Propose(proposal) => self.propose(proposal, outputs),
-            Input::Durable(token) => self.durable(token, outputs),
-            Input::Read(number) => outputs.push(match self.role {
-                Role::Leader => Output::Permit(number),
-                Role::Follower | Role::Candidate => Output::NoPermit(number),
-            }),
-        }
-        assert!(self.commit_index <= self.durable_index, "committed what is not durable here");
-        assert!(self.durable_index <= self.last.index, "durable beyond the end of the log");
+    /// The log's shape.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
     }
 
-    /// Votes for itself in a new term. The vote counts when it is durable, not before.
-    fn campaign(&mut self, outputs: &mut Vec<Output>) {
-        self.hard_state = HardState { term: self.hard_state.term + 1, vote: self.id };
-        self.role = Role::Candidate;
-        outputs.push(Output::Changed { term: self.term(), role: self.role });
-        let token = self.persist(Operation::HardState(self.hard_state), outputs);
-        self.vote_token = Some(token);
+    /// The entries that are durable here.
+    pub fn durable_index(&self) -> Index {
+        self.persistence.durable_index()
     }
 
-    fn propose(&mut self, proposal: Proposal, outputs: &mut Vec<Output>) {
-        let verdict = self.judge(&proposal);
-        outputs.push(Output::Proposed(proposal.id, verdict));
-        if verdict == Verdict::Accepted {
-            self.append(EntryKind::Effects, proposal.body, outputs);
+    /// The configuration in force: the newest in the log.
+    pub fn configuration(&self) -> &Configuration {
+        self.history.newest()
+    }
+
+    /// What this leader knows of a follower.
+    pub fn progress(&self, id: NodeId) -> Option<&Progress> {
+        match &self.state {
+            State::Leader(leader) => leader.progress.get(&id),
+            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => None,
         }
     }
 
-    fn judge(&mut self, proposal: &Proposal) -> Verdict {
-        let id = proposal.id;
-        let refusal = if self.role != Role::Leader || id.term != self.term() {
-            Refusal::NotLeader
-        } else if self.uncommitted_bytes > 0
-            && self.uncommitted_bytes + proposal.body.len() > self.uncommitted_bytes_max
-        {
-            Refusal::Busy
-        } else if !self.chain.accepts(id) {
-            Refusal::BrokenChain
-        } else {
-            return Verdict::Accepted;
-        };
-        self.chain.end(id);
-        Verdict::Refused(refusal)
+    /// Until when this node leads without asking anyone: it may serve the reads that have arrived before. 0 if it has to
+    /// ask. Only [`Raft::step`] moves it.
+    pub fn lease_until(&self) -> u64 {
+        match &self.state {
+            State::Leader(leader) => self.lease_of(leader),
+            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => 0,
+        }
     }
 
-    fn append(&mut self, kind: EntryKind, body: Bytes, outputs: &mut Vec<Output>) {
-        self.last = Position { index: self.last.index + 1, term: self.term() };
-        let entry = Entry { index: self.last.index, term: self.last.term, kind, body };
-        self.uncommitted_bytes += entry.body.len();
-        self.uncommitted.push_back(entry.clone());
-        self.persist(Operation::Entry(entry), outputs);
-    }
-
-    fn persist(&mut self, operation: Operation, outputs: &mut Vec<Output>) -> Token {
-        self.token += 1;
-        self.persisting.push_back((self.token, self.last.index));
-        outputs.push(Output::Persist { token: self.token, operation });
-        self.token
-    }
-
-    fn durable(&mut self, token: Token, outputs: &mut Vec<Output>) {
-        assert!(token <= self.token, "a token that was never given out is durable");
-        while let Some(&(first, index)) = self.persisting.front() {
-            if first > token {
-                break;
+    /// When [`Input::Tick`] is due. It may come earlier or later.
+    pub fn deadline(&self) -> u64 {
+        match &self.state {
+            // Nobody listens.
+            State::Leader(leader) if leader.progress.is_empty() => u64::MAX,
+            State::Leader(leader) => leader.heartbeat_at,
+            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => {
+                let asked = self.asked.first().map_or(u64::MAX, |(_, at)| at + self.timing.election_us);
+                self.election_at.max(self.promised_until).min(asked)
             }
-            assert!(index >= self.durable_index, "durability went back");
-            self.durable_index = index;
-            self.persisting.pop_front();
         }
-        if self.vote_token.is_some_and(|vote| vote <= token) {
-            self.vote_token = None;
-            self.lead(outputs);
-        }
-        self.commit(outputs);
     }
 
-    /// Begins to lead, with an entry of its own term: earlier ones commit only beneath it.
-    fn lead(&mut self, outputs: &mut Vec<Output>) {
-        assert!(self.role == Role::Candidate, "only a candidate is elected");
-        self.role = Role::Leader;
-        self.chain = Chain::default();
-        outputs.push(Output::Changed { term: self.term(), role: self.role });
-        self.append(EntryKind::Noop, Bytes::new(), outputs);
+    /// Whether this node is a majority by itself.
+    pub(super) fn is_alone(&self) -> bool {
+        self.history.newest().is_majority(|id| id == self.id)
     }
 
-    /// Commits what a majority of the voters has on disk; the only voter is this node.
-    fn commit(&mut self, outputs: &mut Vec<Output>) {
-        if self.role != Role::Leader || self.durable_index <= self.commit_index {
+    /// Takes one input at the time `now`, in µs of CLOCK_BOOTTIME, and appends what follows from it to `outputs`.
+    pub fn step(&mut self, now: u64, input: Input, outputs: &mut Vec<Output>) {
+        let before = (self.term(), self.commit_index);
+        match input {
+            Input::Tick => self.tick(now, outputs),
+            Input::Message(message) => self.receive(now, message, outputs),
+            Input::Campaign => self.campaign_on_request(now, outputs),
+            Input::Propose(proposal) => self.propose(now, proposal, outputs),
+            Input::Durable(token) => self.durable(now, token, outputs),
+            Input::Read(number) => self.read(now, number, outputs),
+            Input::Fetched(reading, entries) => self.fetched(reading, entries, outputs),
+            Input::Unreachable(id) => self.unreachable(now, id, outputs),
+            Input::Transfer(to) => self.begin_transfer(now, to, outputs),
+            Input::Paused => self.paused(outputs),
+            Input::Change(number, changes) => self.change(now, number, &changes, outputs),
+            Input::Cut(index) => self.tail.cut(index.min(self.handed_out)),
+            Input::Snapshot(offer) => self.offered(now, offer, outputs),
+            Input::Installed(position) => self.installed(now, position, outputs),
+            Input::SnapshotEnded(id) => self.snapshot_ended(id),
+            Input::Unfit(unfit) => self.unfit = unfit,
+        }
+        self.hand_out(outputs);
+        self.forget();
+        self.check(before);
+    }
+
+    /// What must hold after each step.
+    fn check(&self, (term, commit_index): (Term, Index)) {
+        assert!(term <= self.term(), "the term went back");
+        assert!(commit_index <= self.commit_index, "the commit index went back");
+        assert!(self.tail.start().index <= self.handed_out, "entries to be applied are cut");
+        assert!(self.handed_out <= self.commit_index, "applied what is not committed");
+        assert!(self.handed_out <= self.persistence.durable_index(), "applied what is not durable here");
+        assert!(self.persistence.durable_index() <= self.tail.last().index, "durable beyond the log's end");
+        assert!(self.commit_index <= self.tail.last().index, "committed beyond the log's end");
+        assert!(self.tail.last().term <= self.term(), "an entry of a term that has not begun");
+        if let State::Leader(leader) = &self.state {
+            assert!(self.hard_state.vote == self.id, "a leader has voted for itself");
+            leader.progress.values().for_each(|progress| progress.check(self.tail.last().index));
+        }
+    }
+
+    fn tick(&mut self, now: u64, outputs: &mut Vec<Output>) {
+        let asked = self.timing.election_us;
+        for at in (0..self.asked.len()).rev() {
+            if self.asked[at].1 + asked <= now {
+                outputs.push(Output::NoPermit(self.asked.remove(at).0));
+            }
+        }
+        match self.state {
+            State::Leader(_) => self.tick_leader(now, outputs),
+            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => {
+                if self.election_at <= now {
+                    self.stand(now, outputs);
+                }
+            }
+        }
+    }
+
+    /// Writes and hands over what is to be persisted.
+    pub(super) fn persist(&mut self, now: u64, operation: Operation, outputs: &mut Vec<Output>) -> Token {
+        let last = self.tail.last().index;
+        let token = match operation {
+            Operation::HardState(_) => self.persistence.push_hard_state(last, now),
+            Operation::Entry(_) | Operation::Truncate { .. } | Operation::Reset(_) => {
+                self.persistence.push(last, now)
+            }
+        };
+        outputs.push(Output::Persist { token, operation });
+        token
+    }
+
+    /// Appends to the log; a configuration is in force from now on.
+    pub(super) fn append(&mut self, now: u64, entry: Entry, outputs: &mut Vec<Output>) {
+        if entry.kind == EntryKind::Configuration {
+            // What cannot be read stops the node: it is never skipped.
+            let configuration = Configuration::decode(entry.body.clone())
+                .expect("a configuration is of a format that this version knows");
+            self.history.push(entry.index, configuration.clone());
+            outputs.push(Output::Configured(configuration));
+        }
+        self.tail.push(entry.clone());
+        self.persist(now, Operation::Entry(entry), outputs);
+    }
+
+    /// Says something whose truth is durable already, or does not matter after a crash.
+    pub(super) fn send(&self, to: NodeId, body: Body, outputs: &mut Vec<Output>) {
+        outputs.push(Output::Send(Message { from: self.id, to, term: self.term(), body }));
+    }
+
+    /// Says something that stands on `token`, when that is durable. Nothing that an answer says of the term is said before
+    /// the term is durable (C14).
+    pub(super) fn send_durably(&mut self, to: NodeId, body: Body, token: Token, outputs: &mut Vec<Output>) {
+        let message = Message { from: self.id, to, term: self.term(), body };
+        let token = token.max(self.persistence.hard_state_token());
+        outputs.extend(self.persistence.hold(message, token).map(Output::Send));
+    }
+
+    fn durable(&mut self, now: u64, token: Token, outputs: &mut Vec<Output>) {
+        outputs.extend(self.persistence.durable(token).map(Output::Send));
+        self.own_vote_durable(now, token, outputs);
+        if matches!(self.state, State::Leader(_)) {
+            self.advance_commit(now, outputs);
+        }
+    }
+
+    /// Gives out what can be applied: committed, and durable here, so that no table is ever ahead of the log.
+    fn hand_out(&mut self, outputs: &mut Vec<Output>) {
+        let upto = self.commit_index.min(self.persistence.durable_index());
+        if upto <= self.handed_out || self.fetching || self.installing.is_some() {
             return;
         }
-        let count = self.durable_index - self.commit_index;
-        let count = usize::try_from(count).expect("entries in memory can be counted");
-        let newest = &self.uncommitted[count - 1];
-        assert!(newest.index == self.durable_index, "the uncommitted entries have a gap");
-        // Entries of an earlier term commit only beneath one of this term (Raft §5.4.2).
-        if newest.term != self.term() {
-            return;
+        match self.tail.entries(self.handed_out + 1, upto, usize::MAX) {
+            Some(entries) => {
+                self.handed_out = upto;
+                outputs.push(Output::Committed(entries));
+            }
+            None => {
+                self.fetching = true;
+                let bytes_max = self.bounds.message_bytes_max;
+                outputs.push(Output::Fetch(Reading::Apply, self.handed_out + 1, bytes_max));
+            }
         }
-        let entries: Vec<Entry> = self.uncommitted.drain(..count).collect();
-        self.uncommitted_bytes -= entries.iter().map(|entry| entry.body.len()).sum::<usize>();
-        self.commit_index = self.durable_index;
-        outputs.push(Output::Committed(entries));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn leader() -> Raft {
-        let mut raft = Raft::new(7, HardState { term: 4, vote: 7 }, Position { index: 10, term: 4 }, 1000);
-        let mut outputs = Vec::new();
-        raft.step(Input::Campaign, &mut outputs);
-        raft.step(Input::Durable(1), &mut outputs);
-        raft.step(Input::Durable(2), &mut outputs);
-        assert_eq!(raft.role(), Role::Leader);
-        raft
     }
 
-    fn propose(raft: &mut Raft, n: u64, bytes: usize) -> (Verdict, Vec<Output>) {
-        let id = ProposalId { term: 5, chain: 1, n };
-        let mut outputs = Vec::new();
-        raft.step(Input::Propose(Proposal { id, body: Bytes::from(vec![0; bytes]) }), &mut outputs);
-        let Output::Proposed(told, verdict) = outputs.remove(0) else { panic!("a verdict comes first") };
-        assert_eq!(told, id);
-        (verdict, outputs)
+    fn fetched(&mut self, reading: Reading, mut entries: Vec<Entry>, outputs: &mut Vec<Output>) {
+        match reading {
+            Reading::Apply => {
+                self.fetching = false;
+                let upto = self.commit_index.min(self.persistence.durable_index());
+                entries.retain(|entry| entry.index <= upto);
+                // An install came between: these are in the snapshot.
+                if entries.first().is_none_or(|first| first.index != self.handed_out + 1) {
+                    return;
+                }
+                if self.installing.is_none() {
+                    self.handed_out = entries.last().expect("there is a first").index;
+                    outputs.push(Output::Committed(entries));
+                }
+            }
+            Reading::Follower(id, term) => self.fetched_for(id, term, entries, outputs),
+        }
     }
 
-    #[test]
-    fn a_candidate_leads_only_when_its_vote_is_durable() {
-        let mut raft = Raft::new(7, HardState { term: 4, vote: 7 }, Position { index: 10, term: 4 }, 1000);
-        let mut outputs = Vec::new();
-        raft.step(Input::Campaign, &mut outputs);
-        assert_eq!(raft.role(), Role::Candidate);
-        assert!(matches!(
-            outputs[..],
-            [
-                Output::Changed { term: 5, role: Role::Candidate },
-                Output::Persist { token: 1, operation: Operation::HardState(HardState { term: 5, vote: 7 }) }
-            ]
-        ));
-        outputs.clear();
-        raft.step(Input::Read(1), &mut outputs);
-        assert!(matches!(outputs[..], [Output::NoPermit(1)]));
-        outputs.clear();
-        raft.step(Input::Durable(1), &mut outputs);
-        assert!(matches!(outputs[..], [Output::Changed { role: Role::Leader, .. }, Output::Persist { .. }]));
-        assert_eq!(raft.commit_index(), 10, "the no-op is not durable yet");
+    /// Lets go of entries in memory that nobody here needs soon.
+    fn forget(&mut self) {
+        let needed = match &self.state {
+            State::Leader(leader) => leader.needed_after(),
+            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => self.handed_out,
+        };
+        self.tail.forget(needed.min(self.handed_out));
+        while self.tail.bytes() > self.bounds.cache_bytes_max {
+            match self.tail.oldest() {
+                Some(oldest) if oldest.index <= self.handed_out => self.tail.forget(oldest.index),
+                Some(_) | None => break,
+            }
+        }
     }
 
-    #[test]
-    fn entries_of_an_earlier_term_commit_only_beneath_one_of_this_term() {
-        let mut raft = leader();
-        propose(&mut raft, 1, 10);
-        let mut outputs = Vec::new();
-        raft.step(Input::Campaign, &mut outputs);
-        raft.step(Input::Durable(4), &mut outputs);
-        assert_eq!(raft.role(), Role::Leader, "its vote is durable, and so is the entry of the term before");
-        assert_eq!(raft.commit_index(), 11);
-        outputs.clear();
-        raft.step(Input::Durable(5), &mut outputs);
-        let [Output::Committed(entries)] = &outputs[..] else { panic!("one batch") };
-        assert_eq!(entries.iter().map(|entry| entry.term).collect::<Vec<_>>(), [5, 6]);
+    fn unreachable(&mut self, now: u64, id: NodeId, outputs: &mut Vec<Output>) {
+        if self.leader() == Some(id) {
+            // The leader may live and hold its lease: only what was promised to it has an end that is known.
+            let soon = self.promised_until.max(now) + self.rng.u64(..=30_000);
+            self.election_at = self.election_at.min(soon);
+            self.forget_asked(outputs);
+        }
+        if let State::Leader(leader) = &mut self.state
+            && let Some(progress) = leader.progress.get_mut(&id)
+            && progress.mode() == super::progress::Mode::Replicate
+        {
+            progress.probe();
+        }
     }
 
-    #[test]
-    fn entries_commit_when_durable_and_in_order() {
-        let mut raft = leader();
-        let (verdict, outputs) = propose(&mut raft, 1, 10);
-        assert_eq!(verdict, Verdict::Accepted);
-        assert!(matches!(outputs[..], [Output::Persist { token: 3, .. }]));
-        propose(&mut raft, 2, 10);
-        let mut outputs = Vec::new();
-        raft.step(Input::Durable(4), &mut outputs);
-        let [Output::Committed(entries)] = &outputs[..] else { panic!("one batch") };
-        assert_eq!(entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), [12, 13]);
-        assert_eq!(raft.commit_index(), 13);
-    }
-
-    #[test]
-    fn too_many_uncommitted_bytes_are_refused_and_end_the_chain() {
-        let mut raft = leader();
-        assert_eq!(propose(&mut raft, 1, 900).0, Verdict::Accepted);
-        assert_eq!(propose(&mut raft, 2, 200).0, Verdict::Refused(Refusal::Busy));
-        raft.step(Input::Durable(3), &mut Vec::new());
-        assert_eq!(propose(&mut raft, 3, 1).0, Verdict::Refused(Refusal::BrokenChain));
-    }
-
-    #[test]
-    fn one_large_proposal_is_admitted_when_nothing_else_is_in_flight() {
-        let mut raft = leader();
-        assert_eq!(propose(&mut raft, 1, 5000).0, Verdict::Accepted);
-    }
-
-    #[test]
-    fn a_proposal_of_another_term_is_refused() {
-        let mut raft = leader();
-        let id = ProposalId { term: 4, chain: 1, n: 1 };
-        let mut outputs = Vec::new();
-        raft.step(Input::Propose(Proposal { id, body: Bytes::new() }), &mut outputs);
-        assert!(matches!(outputs[..], [Output::Proposed(_, Verdict::Refused(Refusal::NotLeader))]));
+    pub(super) fn tell(&self, outputs: &mut Vec<Output>) {
+        outputs.push(Output::Changed { term: self.term(), role: self.role(), leader: self.leader() });
     }
 }

@@ -178,7 +178,7 @@ impl World {
                     self.ran_before = true;
                     self.up = Some(Up { core, jobs: Vec::new(), next: Next::Idle, readers: Vec::new() });
                     let up = self.up.as_ref().unwrap();
-                    up.core.step_raft([raft::Input::Campaign], &mut Vec::new());
+                    up.core.step_raft(self.clock.boot_ns() / 1000, raft::Input::Campaign, &mut Vec::new());
                     if self.check() {
                         return;
                     }
@@ -260,7 +260,7 @@ impl World {
     /// The only voter stands for election again, in a new term: what was in flight may be appended or not.
     fn elect(&mut self) {
         if let Some(up) = &self.up {
-            up.core.step_raft([raft::Input::Campaign], &mut Vec::new());
+            up.core.step_raft(self.clock.boot_ns() / 1000, raft::Input::Campaign, &mut Vec::new());
             self.met.elections += 1;
         }
     }

@@ -1,0 +1,189 @@
+//! What the leader knows of one follower's log.
+//!
+//! ```text
+//!           rejected, unreachable
+//!        ┌─────────────────────────┐
+//!        ▼                         │
+//!     ┌───────┐   matched    ┌───────────┐
+//!     │ Probe ├─────────────►│ Replicate │
+//!     └─┬───▲─┘              └───────────┘
+//!       │   │ ended                ▲
+//!  cut  │   │                      │ matched
+//!       ▼   │                      │
+//!     ┌─────┴────┐                 │
+//!     │ Snapshot ├─────────────────┘
+//!     └──────────┘
+//! ```
+//!
+//! *Probe*: the leader does not know where the logs part, and sends one message at a time. *Replicate*: it sends what
+//! comes without waiting, up to a bound on bytes. *Snapshot*: what the follower needs is cut from the log, and it gets the
+//! state instead.
+
+use std::collections::VecDeque;
+
+use crate::log::Index;
+
+/// How entries are sent to a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One message at a time; `paused` while one is under way.
+    Probe {
+        /// A message was sent and neither answered nor given up.
+        paused: bool,
+    },
+    /// As they come.
+    Replicate,
+    /// Not at all: the follower gets the state.
+    Snapshot,
+}
+
+/// The leader's view of a follower.
+///
+/// Invariants: `match_index < next_index`; what is in flight stands after `match_index`, and is empty unless the mode is
+/// [`Mode::Replicate`].
+#[derive(Clone, Debug)]
+pub struct Progress {
+    match_index: Index,
+    next_index: Index,
+    mode: Mode,
+    /// Last index and bytes of each message that is not acknowledged.
+    inflight: VecDeque<(Index, usize)>,
+    inflight_bytes: usize,
+    /// Entries for it are being read from the log.
+    pub(super) fetching: bool,
+}
+
+impl Progress {
+    /// A follower of which nothing is known but that the leader's log ends at `last`.
+    pub(super) fn new(last: Index) -> Self {
+        Self {
+            match_index: 0,
+            next_index: last + 1,
+            mode: Mode::Probe { paused: false },
+            inflight: VecDeque::new(),
+            inflight_bytes: 0,
+            fetching: false,
+        }
+    }
+
+    /// The follower's log agrees with the leader's up to here, and is durable up to here.
+    pub fn match_index(&self) -> Index {
+        self.match_index
+    }
+
+    /// The next entry to be sent.
+    pub fn next_index(&self) -> Index {
+        self.next_index
+    }
+
+    /// How entries are sent.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Bytes sent and not acknowledged.
+    pub fn inflight_bytes(&self) -> usize {
+        self.inflight_bytes
+    }
+
+    /// Whether a message may be sent now.
+    pub(super) fn is_ready(&self, inflight_bytes_max: usize) -> bool {
+        !self.fetching
+            && match self.mode {
+                Mode::Probe { paused } => !paused,
+                Mode::Replicate => self.inflight_bytes < inflight_bytes_max,
+                Mode::Snapshot => false,
+            }
+    }
+
+    /// Counts a message with entries up to `last`, or without any.
+    pub(super) fn sent(&mut self, last: Option<Index>, bytes: usize) {
+        match self.mode {
+            Mode::Probe { .. } => self.mode = Mode::Probe { paused: true },
+            Mode::Replicate => {
+                let Some(last) = last else { return };
+                assert!(self.next_index <= last, "entries are sent in order");
+                self.next_index = last + 1;
+                self.inflight.push_back((last, bytes));
+                self.inflight_bytes += bytes;
+            }
+            Mode::Snapshot => unreachable!("a follower that gets a snapshot is sent no entries"),
+        }
+    }
+
+    /// Takes the word that the logs agree up to `index`. Returns whether that was news.
+    pub(super) fn matched(&mut self, index: Index) -> bool {
+        let news = self.match_index < index;
+        self.match_index = self.match_index.max(index);
+        self.next_index = self.next_index.max(index + 1);
+        match self.mode {
+            // An old answer says nothing of what is being probed.
+            Mode::Probe { .. } if index + 1 < self.next_index => {}
+            Mode::Snapshot if !news => {}
+            Mode::Probe { .. } | Mode::Snapshot => {
+                self.mode = Mode::Replicate;
+                self.next_index = self.match_index + 1;
+            }
+            Mode::Replicate => {
+                while let Some(&(last, bytes)) = self.inflight.front() {
+                    if index < last {
+                        break;
+                    }
+                    self.inflight.pop_front();
+                    self.inflight_bytes -= bytes;
+                }
+            }
+        }
+        news
+    }
+
+    /// Takes the word that the follower has nothing like the leader's entry `rejected`, and that the logs may agree up to
+    /// `hint`. Returns whether there is something else to try.
+    pub(super) fn rejected(&mut self, rejected: Index, hint: Index) -> bool {
+        match self.mode {
+            Mode::Snapshot => false,
+            Mode::Replicate if rejected <= self.match_index => false,
+            Mode::Replicate => {
+                self.probe();
+                true
+            }
+            Mode::Probe { .. } if self.next_index != rejected + 1 => false,
+            Mode::Probe { .. } => {
+                self.next_index = (hint.min(rejected.saturating_sub(1)) + 1).max(self.match_index + 1);
+                self.mode = Mode::Probe { paused: false };
+                true
+            }
+        }
+    }
+
+    /// Goes back to what is known, since messages may be lost.
+    pub(super) fn probe(&mut self) {
+        self.mode = Mode::Probe { paused: false };
+        self.next_index = self.match_index + 1;
+        self.inflight.clear();
+        self.inflight_bytes = 0;
+    }
+
+    /// Lets a probe be sent again: the one before it may be lost.
+    pub(super) fn resume(&mut self) {
+        if let Mode::Probe { paused } = &mut self.mode {
+            *paused = false;
+        }
+    }
+
+    /// Sends no more entries: the follower gets a snapshot.
+    pub(super) fn await_snapshot(&mut self) {
+        self.probe();
+        self.mode = Mode::Snapshot;
+    }
+
+    /// Checks what must hold of every follower of a leader whose log ends at `last`.
+    pub(super) fn check(&self, last: Index) {
+        assert!(self.match_index < self.next_index, "what agrees is sent again");
+        assert!(self.match_index <= last, "a follower agrees with what the leader does not have");
+        assert!(
+            self.mode == Mode::Replicate || self.inflight.is_empty(),
+            "only entries that are replicated are in flight"
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the core as a cluster: scripts of single situations, and random runs.
+
+mod cluster;
+mod random;
+mod script;
