@@ -1,7 +1,8 @@
 //! The imperative shell: inboxes, drains, threads, the clock. It moves, it decides nothing.
 //!
-//! A connection's task that pushes a message drains the executor in place if nobody else does; the log is written by
-//! its own thread or in place (`writer`), and what becomes durable is applied and answered by whoever noticed.
+//! The log is written by its own thread, or in place by who drains the executor (`writer`). In the second case a
+//! connection's task that pushes a message drains if nobody else does; in the first a task of its own drains, behind all
+//! that are ready. What becomes durable is applied and answered by whoever noticed.
 
 mod checkpoint;
 mod clock;
@@ -13,7 +14,10 @@ mod writer;
 
 use std::{
     cell::Cell,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -104,6 +108,8 @@ pub struct Shard {
     runtime: Handle,
     stats: Arc<Stats>,
     sync_policy: SyncPolicy,
+    /// A task that drains has been spawned and has not begun.
+    drain_is_due: AtomicBool,
     log_waker: Waker,
     flush: Workers,
     compaction: Workers,
@@ -127,6 +133,7 @@ impl Shard {
             runtime,
             stats,
             sync_policy: SyncPolicy::new(workers),
+            drain_is_due: AtomicBool::new(false),
             log_waker: Waker::default(),
             flush: Workers::for_flush()?,
             compaction: Workers::for_compaction()?,
@@ -174,9 +181,28 @@ impl Shard {
     }
 
     /// Hands `input` to the executor and, unless somebody does already, drains. To be called on a runtime's task.
+    ///
+    /// If the drainer syncs in place, what comes meanwhile is the next drain. If the log's thread does, nothing would
+    /// gather: then the drain waits for the tasks that are ready too, so that their commands share it, and an entry.
     pub fn submit(self: &Arc<Self>, input: Input) {
-        if let Some(executor) = self.core.executor.push(input) {
-            self.drain(executor, Next::Idle);
+        if self.sync_policy.in_place() {
+            if let Some(executor) = self.core.executor.push(input) {
+                self.drain(executor, Next::Idle);
+            }
+            return;
+        }
+        self.core.executor.push_quietly(input);
+        if !self.drain_is_due.swap(true, Ordering::AcqRel) {
+            let shard = Arc::clone(self);
+            self.runtime.spawn(async move {
+                tokio::task::yield_now().await;
+                // Before the look into the inbox: what was pushed by those who saw `true` is there, by the exchange; who
+                // comes later sees `false`, and spawns the next drain.
+                shard.drain_is_due.swap(false, Ordering::AcqRel);
+                if let Some(executor) = shard.core.executor.take() {
+                    shard.drain(executor, Next::Idle);
+                }
+            });
         }
     }
 
