@@ -221,6 +221,11 @@ impl<'a> BlockRef<'a> {
         Ok(BlockRef { bytes, restarts_at, restarts })
     }
 
+    /// Returns the number of restart points: in an index, that of its records.
+    pub(super) fn restarts(&self) -> usize {
+        self.restarts
+    }
+
     #[inline]
     fn restart(&self, number: usize) -> usize {
         let at = self.restarts_at + 4 * number;
@@ -287,15 +292,20 @@ impl<'a> BlockRef<'a> {
     }
 
     /// Returns the value of the first record whose key is ≥ `key`, in a block whose every record is a restart point; `None`
-    /// if there is none. This is how an index is read.
-    pub(super) fn find_at_or_after(&self, key: &[u8]) -> Result<Option<&'a [u8]>, Malformed> {
-        let (mut low, mut high) = (0, self.restarts);
+    /// if there is none. This is how an index is read. Those before `within` are known to be below `key`, those behind it
+    /// not to be.
+    pub(super) fn find_at_or_after(
+        &self,
+        key: &[u8],
+        within: std::ops::Range<usize>,
+    ) -> Result<Option<&'a [u8]>, Malformed> {
+        let (mut low, mut high) = (within.start, within.end.min(self.restarts));
         while low < high {
             let middle = low + (high - low) / 2;
             let record = self.record(self.restart(middle))?;
             if self.bytes[record.key_at..record.value_at] < *key { low = middle + 1 } else { high = middle }
         }
-        if low == self.restarts {
+        if low >= self.restarts {
             return Ok(None);
         }
         let record = self.record(self.restart(low))?;

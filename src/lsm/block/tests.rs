@@ -113,7 +113,7 @@ fn an_index_block_answers_with_the_first_key_at_or_after() {
     for _ in 0..500 {
         let probe: Vec<u8> = (0..rng.usize(..6)).map(|_| rng.u8(..5)).collect();
         let expected = model.range(probe.clone()..).next().map(|(_, value)| &value[..]);
-        assert_eq!(block.as_ref().find_at_or_after(&probe).unwrap(), expected);
+        assert_eq!(block.as_ref().find_at_or_after(&probe, 0..usize::MAX).unwrap(), expected);
     }
 }
 
@@ -183,7 +183,7 @@ fn arbitrary_contents_are_an_error_or_some_records() {
         bytes.truncate(rng.usize(..=bytes.len()));
         let Ok(block) = Block::new(Bytes::from(bytes)) else { continue };
         let _ = block.as_ref().find(b"abc");
-        let _ = block.as_ref().find_at_or_after(b"abc");
+        let _ = block.as_ref().find_at_or_after(b"abc", 0..usize::MAX);
         let mut iter = BlockIter::new(block);
         let mut steps = 0;
         let mut walk = || -> Result<(), Malformed> {

@@ -63,7 +63,8 @@ impl Remains {
         let remove = |offset: u64| context.cache.remove_block(context.owner, *id, offset);
         for partition in &partitions.all {
             let cached = remove(partition.index.offset).and_then(|contents| IndexPart::new(contents).ok());
-            let Some(part) = partition.pinned.get().or(cached.as_ref()) else { continue };
+            let pinned = partition.pinned.get().map(|pinned| &pinned.part);
+            let Some(part) = pinned.or(cached.as_ref()) else { continue };
             for handle in part.handles() {
                 remove(handle.offset);
             }
@@ -101,7 +102,7 @@ impl Drop for Partitions {
     fn drop(&mut self) {
         let Some(cache) = &self.cache else { return };
         let pinned = self.all.iter().filter_map(|partition| partition.pinned.get());
-        cache.unpin(pinned.map(|part| part.contents.len() as u64).sum());
+        cache.unpin(pinned.map(Pinned::bytes).sum());
     }
 }
 
@@ -112,7 +113,41 @@ struct Partition {
     separator: Bytes,
     index: Handle,
     /// Kept from the first use on, if the cache grants the room.
-    pinned: OnceLock<IndexPart>,
+    pinned: OnceLock<Pinned>,
+}
+
+/// What is kept of a partition.
+struct Pinned {
+    part: IndexPart,
+    /// Of the keys in its index: most of a search needs nothing else, and these are few lines of memory.
+    fences: Box<[u64]>,
+}
+
+impl Pinned {
+    fn new(part: IndexPart, records: usize) -> Result<Pinned, Malformed> {
+        let mut index = BlockIter::new(Block::new(part.contents.slice(..part.index_bytes))?);
+        let mut fences = Vec::with_capacity(records);
+        index.first()?;
+        while index.valid() {
+            fences.push(fence(index.key()));
+            index.next()?;
+        }
+        if fences.len() != records {
+            return Err(Malformed("not every record of an index is a restart point"));
+        }
+        Ok(Pinned { part, fences: fences.into() })
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.part.contents.len() + size_of_val(&*self.fences)) as u64
+    }
+
+    /// Returns which records of the index have to be looked at to find the first that is not below `key`.
+    fn candidates(&self, key: &[u8]) -> std::ops::Range<usize> {
+        let wanted = fence(key);
+        let start = self.fences.partition_point(|&fence| fence < wanted);
+        start..start + self.fences[start..].partition_point(|&fence| fence == wanted)
+    }
 }
 
 /// The index and the filter of a partition.
@@ -280,7 +315,8 @@ impl Table {
 
     /// Returns where the data block is in which `key`, which is not above the partition, would lie.
     fn find_data(&self, partition: &Partition, part: &IndexPart, key: &[u8]) -> Result<Handle> {
-        let listed = part.index().and_then(|index| index.find_at_or_after(key));
+        let within = partition.pinned.get().map_or(0..usize::MAX, |pinned| pinned.candidates(key));
+        let listed = part.index().and_then(|index| index.find_at_or_after(key, within));
         match listed.map_err(|why| self.corrupt(partition.index, why))? {
             Some(listed) => self.handle(listed, partition.index),
             None => Err(self.corrupt(partition.index, Malformed("an index ends below its separator"))),
@@ -323,26 +359,28 @@ impl Table {
     pub(in crate::lsm) fn touch(&self, key: &[u8], hash: u64) -> u8 {
         let partition = self.partitions.all.get(self.partition_of(key));
         let part = partition.and_then(|partition| partition.pinned.get());
-        part.map_or(0, |part| filter::touch(part.filter(), hash))
+        part.map_or(0, |pinned| filter::touch(pinned.part.filter(), hash))
     }
 
     fn part<'t>(&self, partition: &'t Partition, access: Access) -> Result<Cow<'t, IndexPart>> {
-        if let Some(part) = partition.pinned.get() {
-            return Ok(Cow::Borrowed(part));
+        if let Some(pinned) = partition.pinned.get() {
+            return Ok(Cow::Borrowed(&pinned.part));
         }
         let cache = &self.context.cache;
         let contents = self.read(partition.index, access, false)?;
-        let bytes = contents.len() as u64;
         let part = IndexPart::new(contents.clone()).map_err(|why| self.corrupt(partition.index, why))?;
+        let fences = part.index().map_err(|why| self.corrupt(partition.index, why))?.restarts();
+        let bytes = (contents.len() + fences * size_of::<u64>()) as u64;
         if !cache.pin(bytes) {
             cache.insert_block(self.context.owner, self.properties.id, partition.index.offset, contents);
             return Ok(Cow::Owned(part));
         }
+        let pinned = Pinned::new(part, fences).map_err(|why| self.corrupt(partition.index, why))?;
         // Another thread may have been first: then it is granted once too often.
-        if partition.pinned.set(part).is_err() {
+        if partition.pinned.set(pinned).is_err() {
             cache.unpin(bytes);
         }
-        Ok(Cow::Borrowed(partition.pinned.get().expect("it has just been set")))
+        Ok(Cow::Borrowed(&partition.pinned.get().expect("it has just been set").part))
     }
 
     /// Reads the data block that the current record of an index block lists, and says whether the cache had it.
