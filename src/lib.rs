@@ -15,6 +15,7 @@ pub mod executor;
 pub mod keyspace;
 
 pub mod raft;
+pub mod transport;
 
 pub mod log;
 pub mod lsm;
@@ -28,4 +29,5 @@ pub mod config;
 pub mod glob;
 pub mod metrics;
 pub mod number;
+pub mod proto;
 pub mod sync;

@@ -1,0 +1,302 @@
+//! Moves Raft messages and snapshots between nodes; it decides nothing of the protocol.
+//!
+//! [`Transport`] is gRPC (`proto/raft.proto`) over HTTP/2. Every node dials every other one and speaks on the stream that
+//! it dialled; what it hears comes on the streams that it accepted, and goes to its [`Handler`].
+//!
+//! # Sending
+//!
+//! [`Transport::send`] never waits. It appends to the outbox of the peer (`outbox`), from which the stream takes what is
+//! there whenever HTTP/2 has room: what waits leaves in one gRPC message, and nothing lingers. The outbox is bounded in
+//! bytes. What goes over the bound, and everything while there is no stream, is **dropped and counted**: Raft takes that
+//! for a loss on the network. Nothing of one stream is sent on the next.
+//!
+//! Messages without entries overtake appends. An append of more than 256 KiB is sent in parts, so that heartbeats and
+//! acknowledgements pass between them; the receiver hands on whole messages only (`assembly`), and grows with what has
+//! come, whatever was declared. Within these two kinds the order is kept on a stream; between an old stream and its
+//! successor there is no order.
+//!
+//! # Identity
+//!
+//! A stream opens with an exchange (`opening`) of version, cluster, shard, and both nodes, and of proofs that both have the
+//! secret. What does not fit is refused with a status that says why, logged once per change and shown by
+//! [`Transport::status`]. After that, every message is held against the opening, and whatever this version does not know
+//! ends the stream: kinds of messages, kinds of entries, entries with gaps. [`Security`] says what keeps strangers out.
+//!
+//! # Breaking and coming back
+//!
+//! A stream that broke, or a peer that gives no sign of life for 4 s, is told to the handler as unreachable, and dialled
+//! again after a wait that doubles from 20 ms to 1 s with jitter, or at once when the peer dials this node. A name that
+//! does not resolve (yet) is an address that cannot be reached, and tried again.
+//!
+//! # Copies
+//!
+//! The bytes of an entry are copied once into the buffer of the socket and once out of it. A received entry shares the
+//! buffer of the batch that it came in, so who keeps a small one keeps up to 256 KiB; only entries that came in parts have
+//! a buffer of their own.
+//!
+//! # Caveats
+//!
+//! - Who can connect and has not shown the secret yet can make this node buffer a window (16 MiB) a connection, for at
+//!   most 5 s; there are at most 64 accepted connections.
+//! - Membership is not looked at: who has the secret and knows the ids may speak, and the core judges what it says.
+
+mod assembly;
+mod backoff;
+mod connection;
+mod convert;
+mod exchange;
+mod link;
+mod malformed;
+mod opening;
+mod outbox;
+mod peer;
+mod refusals;
+mod security;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+pub use link::{LinkError, LinkState, LinkStatus};
+pub use malformed::Malformed;
+pub use opening::{Refusal, Secret};
+pub use security::{Security, Tls, Unprotected, check_protected};
+
+use crate::{
+    raft::{Message, NodeId},
+    sync::{Mutex, MutexGuard},
+};
+use peer::Peer;
+use refusals::Refusals;
+use service::Service;
+
+/// Who this node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// This node.
+    pub node_id: NodeId,
+    /// Its cluster.
+    pub cluster_id: u128,
+    /// The shard whose messages are moved.
+    pub shard: u32,
+}
+
+/// How the transport works.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who may be a peer.
+    pub security: Security,
+    /// The longest body of an entry that is taken from a peer.
+    pub entry_bytes_max: usize,
+    /// What may wait for one peer, in bytes of entries; one message always may. More than what the core has in flight to
+    /// one follower, else it waits for what was dropped.
+    pub outbox_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { security: Security::default(), entry_bytes_max: 80 << 20, outbox_bytes_max: 16 << 20 }
+    }
+}
+
+/// Who is told. The calls come from tasks of the runtime, and must not block.
+pub trait Handler: Send + Sync + 'static {
+    /// Messages of one peer, which came together.
+    fn received(&self, messages: Vec<Message>);
+
+    /// The stream to this node broke: what was sent on it may be lost.
+    fn unreachable(&self, peer: NodeId);
+}
+
+/// Why there is no transport.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The certificates or the key are not what they should be.
+    #[error("peer-tls-cert-file, peer-tls-key-file or peer-tls-ca-cert-file cannot be used: {0}")]
+    Tls(String),
+}
+
+/// What there is to know of the transport.
+#[derive(Clone, Debug)]
+pub struct TransportStatus {
+    /// The members that this node speaks to.
+    pub links: BTreeMap<NodeId, LinkStatus>,
+    /// How often a node was not let in, or was cut off for what it said.
+    pub refused: u64,
+    /// Who was refused and not let in since, and why; 0 did not say who it is. The newest 64.
+    pub refusals: BTreeMap<NodeId, LinkError>,
+}
+
+/// What all tasks know.
+struct Shared {
+    identity: Identity,
+    config: Config,
+    handler: Arc<dyn Handler>,
+    peers: Mutex<BTreeMap<NodeId, Link>>,
+    refusals: Refusals,
+}
+
+/// A peer and the task that keeps its stream.
+struct Link {
+    peer: Arc<Peer>,
+    task: JoinHandle<()>,
+}
+
+/// The transport of a node. Dropped, it ends all streams.
+pub struct Transport {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    servers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Transport {
+    /// Serves peers on `listeners`; [`Transport::connect`] says whom to speak to.
+    ///
+    /// # Errors
+    ///
+    /// The certificates cannot be used.
+    pub fn start(
+        config: Config,
+        identity: Identity,
+        listeners: Vec<TcpListener>,
+        handler: Arc<dyn Handler>,
+        runtime: Handle,
+    ) -> Result<Self, StartError> {
+        assert!(identity.node_id != 0, "0 is nobody");
+        let invalid = |error| StartError::Tls(connection::with_causes(&error));
+        let tls = config.security.tls.clone();
+        connection::endpoint("localhost:1", tls.as_ref()).map_err(invalid)?;
+        let (peers, refusals) = (Mutex::default(), Refusals::default());
+        let shared = Arc::new(Shared { identity, config, handler, peers, refusals });
+        let (stop, stopped) = watch::channel(false);
+        let mut transport = Self {
+            addresses: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
+            shared,
+            runtime,
+            stop,
+            servers: Mutex::default(),
+        };
+        let mut servers = Vec::new();
+        for listener in listeners {
+            let mut server = connection::server(tls.as_ref()).map_err(invalid)?;
+            let service = Service { shared: Arc::clone(&transport.shared), stopped: stopped.clone() };
+            let router = server.add_service(connection::limited(service));
+            servers.push(transport.runtime.spawn(serve(router, listener, stopped.clone())));
+        }
+        transport.servers = Mutex::new(servers);
+        Ok(transport)
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Speaks to these nodes from now on, and to no others; this node itself may be among them. A peer with the address of
+    /// before keeps its stream.
+    pub fn connect(&self, members: &BTreeMap<NodeId, String>) {
+        let mut peers = self.shared.lock();
+        peers.retain(|id, link| {
+            let stays = members.get(id) == Some(&link.peer.address);
+            if !stays {
+                link.end();
+            }
+            stays
+        });
+        for (id, address) in members {
+            if *id != self.shared.identity.node_id && !peers.contains_key(id) {
+                let outbox_bytes_max = self.shared.config.outbox_bytes_max;
+                let peer = Arc::new(Peer::new(*id, address.clone(), outbox_bytes_max));
+                let run = Arc::clone(&peer).run(Arc::clone(&self.shared));
+                let task = self.runtime.spawn(async { match run.await {} });
+                peers.insert(*id, Link { peer, task });
+            }
+        }
+    }
+
+    /// Sends `message` as soon as possible, and returns whether it waits for that. If not, it was dropped: the receiver is
+    /// no member, there is no stream to it, or too much waits already.
+    pub fn send(&self, message: Message) -> bool {
+        debug_assert_eq!(message.from, self.shared.identity.node_id, "a node speaks for itself");
+        self.shared.peer(message.to).is_some_and(|peer| peer.send(message))
+    }
+
+    /// What there is to know.
+    pub fn status(&self) -> TransportStatus {
+        let peers: Vec<Arc<Peer>> = self.shared.lock().values().map(|link| Arc::clone(&link.peer)).collect();
+        let (refused, refusals) = self.shared.refusals.status();
+        let links = peers.iter().map(|peer| (peer.id, peer.status())).collect();
+        TransportStatus { links, refused, refusals }
+    }
+
+    /// Ends all streams, and returns when nothing is handed on any more and the ports are free.
+    pub async fn stop(&self) {
+        self.end();
+        let servers =
+            std::mem::take(&mut *self.servers.lock().expect("nothing panics while it has the tasks"));
+        for server in servers {
+            // It cannot be cancelled, and a panic has ended the process.
+            drop(server.await);
+        }
+    }
+
+    fn end(&self) {
+        for (_, link) in std::mem::take(&mut *self.shared.lock()) {
+            link.end();
+        }
+        self.stop.send_replace(true);
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Link {
+    fn end(&self) {
+        self.task.abort();
+        self.peer.close();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Link>> {
+        self.peers.lock().expect("nothing panics while it has the peers")
+    }
+
+    fn peer(&self, id: NodeId) -> Option<Arc<Peer>> {
+        self.lock().get(&id).map(|link| Arc::clone(&link.peer))
+    }
+}
+
+/// Accepts and serves until `stopped`, then waits for the streams to end.
+async fn serve(
+    router: tonic::transport::server::Router,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let (sender, accepted) = mpsc::channel(1);
+    let accepting = tokio::spawn(connection::accept(listener, sender));
+    let end = async {
+        // Without a sender the transport is gone, which is as good.
+        drop(stopped.wait_for(|stopped| *stopped).await);
+        accepting.abort();
+    };
+    let served = router.serve_with_incoming_shutdown(ReceiverStream::new(accepted), end).await;
+    if let Err(error) = served {
+        tracing::error!(error = connection::with_causes(&error), "peers are not served any more");
+    }
+}

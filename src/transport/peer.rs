@@ -1,0 +1,162 @@
+//! The way to one peer: a stream that is dialled again when it breaks.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{sleep, timeout},
+};
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+
+use super::{
+    LinkError, LinkState, LinkStatus, Shared,
+    backoff::Backoff,
+    connection::{OPENING_MAX, dial},
+    exchange::{self, Request as _},
+    opening::{Hello, Refusal},
+    outbox::Outbox,
+};
+use crate::{
+    proto,
+    raft::{Message, NodeId},
+    sync::Mutex,
+};
+
+/// A node that is spoken to.
+pub(super) struct Peer {
+    pub(super) id: NodeId,
+    pub(super) address: String,
+    outbox: Arc<Outbox>,
+    state: Mutex<LinkState>,
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    received: AtomicU64,
+    opened: AtomicU64,
+    /// It is there: dial at once.
+    seen: Notify,
+}
+
+impl Peer {
+    pub(super) fn new(id: NodeId, address: String, outbox_bytes_max: usize) -> Self {
+        Self {
+            id,
+            address,
+            outbox: Arc::new(Outbox::new(outbox_bytes_max)),
+            state: Mutex::new(LinkState::New),
+            sent: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            seen: Notify::new(),
+        }
+    }
+
+    /// Lets `message` wait for the stream; returns whether it does.
+    pub(super) fn send(&self, message: Message) -> bool {
+        let waits = self.outbox.push(message);
+        let counter = if waits { &self.sent } else { &self.dropped };
+        counter.fetch_add(1, Ordering::Relaxed);
+        waits
+    }
+
+    /// Counts messages that came from it.
+    pub(super) fn count_received(&self, messages: usize) {
+        self.received.fetch_add(messages as u64, Ordering::Relaxed);
+    }
+
+    /// It has dialled this node, so it can be dialled.
+    pub(super) fn seen(&self) {
+        self.seen.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.outbox.close();
+    }
+
+    pub(super) fn status(&self) -> LinkStatus {
+        LinkStatus {
+            address: self.address.clone(),
+            state: self.state.lock().expect("nothing panics while it has the state").clone(),
+            sent: self.sent.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            opened: self.opened.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns whether that is news.
+    fn set_state(&self, state: LinkState) -> bool {
+        let mut present = self.state.lock().expect("nothing panics while it has the state");
+        let changed = *present != state;
+        *present = state;
+        changed
+    }
+
+    /// Keeps a stream to the peer, for ever.
+    pub(super) async fn run(self: Arc<Self>, shared: Arc<Shared>) -> Infallible {
+        let mut backoff = Backoff::new(shared.identity.node_id ^ self.id.rotate_left(32));
+        loop {
+            let opened = self.opened.load(Ordering::Relaxed);
+            let Err(error) = self.stream(&shared).await;
+            self.outbox.close();
+            let (peer, address) = (format!("{:016x}", self.id), &self.address);
+            if self.set_state(LinkState::Down(error.clone())) {
+                tracing::warn!(peer, address, %error, "no stream to a peer");
+            }
+            if opened < self.opened.load(Ordering::Relaxed) {
+                backoff.reset();
+                shared.handler.unreachable(self.id);
+            }
+            tokio::select! {
+                () = sleep(backoff.next()) => {}
+                () = self.seen.notified() => {}
+            }
+        }
+    }
+
+    /// Opens a stream and lives as long as it does.
+    async fn stream(&self, shared: &Shared) -> Result<Infallible, LinkError> {
+        let tls = shared.config.security.tls.as_ref();
+        let mut client = dial(&self.address, tls).await.map_err(LinkError::Connect)?;
+        let hello = shared.hello(self.id);
+        let (requests, opening) = mpsc::channel(2);
+        let batches = self.outbox.reserve();
+        let batches = batches.map(|batch| packet(proto::packet::Kind::Batch(batch)));
+        let opened = timeout(OPENING_MAX, async {
+            drop(requests.send(proto::Packet::from_hello(hello.to_wire())).await);
+            let call = client.messages(ReceiverStream::new(opening).chain(batches));
+            let mut answers = call.await?.into_inner();
+            let secret = shared.config.security.secret.as_ref();
+            exchange::dialled(&hello, secret, &requests, &mut answers).await?;
+            Ok::<_, LinkError>(answers)
+        });
+        let mut answers = opened.await.map_err(|_| LinkError::Late)??;
+        // What goes out now is what waits.
+        drop(requests);
+        self.outbox.open();
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.set_state(LinkState::Connected);
+        tracing::info!(peer = format!("{:016x}", self.id), address = self.address, "a stream to a peer");
+        match answers.message().await? {
+            None => Err(LinkError::Closed),
+            Some(_) => Err(Refusal::Malformed("an acceptor says nothing after its welcome").into()),
+        }
+    }
+}
+
+fn packet(kind: proto::packet::Kind) -> proto::Packet {
+    proto::Packet { kind: Some(kind) }
+}
+
+impl Shared {
+    /// Returns a new hello to `to`.
+    pub(super) fn hello(&self, to: NodeId) -> Hello {
+        Hello::new(self.identity.cluster_id, self.identity.shard, self.identity.node_id, to)
+    }
+}

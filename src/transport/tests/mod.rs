@@ -1,0 +1,150 @@
+//! Nodes on loopback, and peers that do not keep to the protocol.
+
+mod misbehaving;
+mod outbox;
+mod streams;
+mod tls;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{net::TcpListener, runtime::Handle, sync::watch, time::timeout};
+
+use super::{Config, Handler, Identity, LinkState, Secret, Security, Transport};
+use crate::{
+    log::{Entry, EntryKind, Position},
+    raft::{Body, Message, NodeId},
+};
+
+const CLUSTER: u128 = 0xC1;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a node was told.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    messages: Vec<Message>,
+    unreachable: Vec<NodeId>,
+}
+
+struct Recorder(watch::Sender<Told>);
+
+impl Handler for Recorder {
+    fn received(&self, messages: Vec<Message>) {
+        assert!(!messages.is_empty(), "nothing is no news");
+        self.0.send_modify(|told| told.messages.extend(messages));
+    }
+
+    fn unreachable(&self, peer: NodeId) {
+        self.0.send_modify(|told| told.unreachable.push(peer));
+    }
+}
+
+/// A node and what it was told.
+struct Node {
+    id: NodeId,
+    transport: Transport,
+    told: Arc<Recorder>,
+}
+
+impl Node {
+    async fn start(id: NodeId) -> Self {
+        Self::with(id, CLUSTER, Config::default(), "127.0.0.1:0").await
+    }
+
+    async fn with_secret(id: NodeId, secret: &str) -> Self {
+        let security = Security { secret: Some(Secret::new(secret.as_bytes())), tls: None };
+        Self::with(id, CLUSTER, Config { security, ..Config::default() }, "127.0.0.1:0").await
+    }
+
+    async fn with(id: NodeId, cluster_id: u128, config: Config, address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let told = Arc::new(Recorder(watch::Sender::default()));
+        let identity = Identity { node_id: id, cluster_id, shard: 0 };
+        let handler: Arc<dyn Handler> = Arc::<Recorder>::clone(&told);
+        let transport =
+            Transport::start(config, identity, vec![listener], handler, Handle::current()).unwrap();
+        Self { id, transport, told }
+    }
+
+    fn address(&self) -> String {
+        self.transport.addresses()[0].to_string()
+    }
+
+    /// Returns what this node was told as soon as it is as `wanted`.
+    async fn told(&self, wanted: impl FnMut(&Told) -> bool) -> Told {
+        let mut told = self.told.0.subscribe();
+        let met = timeout(DEADLINE, told.wait_for(wanted)).await;
+        met.unwrap_or_else(|_| panic!("node {} was told only {:?}", self.id, self.told.0.borrow()))
+            .unwrap()
+            .clone()
+    }
+
+    fn speak_to(&self, others: &[&Node]) {
+        let members = others.iter().map(|node| (node.id, node.address())).collect();
+        self.transport.connect(&members);
+    }
+
+    async fn connected_to(&self, other: NodeId) {
+        until(|| self.state_of(other) == LinkState::Connected).await;
+    }
+
+    fn state_of(&self, other: NodeId) -> LinkState {
+        self.transport.status().links[&other].state.clone()
+    }
+
+    /// Waits until the way to `other` is refused, and returns the words.
+    async fn refused_by(&self, other: NodeId) -> String {
+        let mut words = String::new();
+        until(|| {
+            if let LinkState::Down(error) = self.state_of(other) {
+                words = error.to_string();
+            }
+            !words.is_empty()
+        })
+        .await;
+        words
+    }
+}
+
+/// Waits until it is so; other tasks run meanwhile.
+async fn until(mut so: impl FnMut() -> bool) {
+    let waited = timeout(DEADLINE, async {
+        while !so() {
+            tokio::task::yield_now().await;
+        }
+    });
+    waited.await.expect("it did not come to be");
+}
+
+/// Two nodes, of which the first has a stream to the second.
+async fn pair() -> (Node, Node) {
+    let (one, two) = (Node::start(1).await, Node::start(2).await);
+    one.speak_to(&[&two]);
+    one.connected_to(2).await;
+    (one, two)
+}
+
+fn members(of: &[(NodeId, &str)]) -> BTreeMap<NodeId, String> {
+    of.iter().map(|(id, address)| (*id, (*address).to_owned())).collect()
+}
+
+fn heartbeat(round: u64) -> Message {
+    Message { from: 1, to: 2, term: 3, body: Body::Heartbeat { round, promise_us: 100, commit: 7 } }
+}
+
+/// An append of entries with bodies of these sizes, behind `index`.
+fn append(index: u64, sizes: &[usize]) -> Message {
+    let entry = |(place, size): (usize, &usize)| Entry {
+        index: index + 1 + place as u64,
+        term: 3,
+        kind: EntryKind::Effects,
+        body: (0..=250).cycle().take(*size).collect::<Bytes>(),
+    };
+    let entries = sizes.iter().enumerate().map(entry).collect();
+    let body = Body::Append { previous: Position { index, term: 3 }, commit: index, entries };
+    Message { from: 1, to: 2, term: 3, body }
+}
+
+fn is_append(message: &Message) -> bool {
+    matches!(message.body, Body::Append { .. })
+}
