@@ -158,7 +158,7 @@ pub(super) const STORAGE: &[Directive] = &[
     Directive::works(
         "replay-bytes-max",
         Kind::Bytes { min: MIB, max: 64 << 30 },
-        "268435456",
+        "67108864",
         "The most that a restart replays from the log; memtables are half as large, and the four that may be in memory \
          at one time take at most 40 % of memory-budget.",
     )
