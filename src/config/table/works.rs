@@ -181,7 +181,7 @@ pub(super) const STORAGE: &[Directive] = &[
         "Threads that carry connections, commands and replication.",
     )
     .at_start()
-    .derived("as many as processors, at most 8", io_threads),
+    .derived("half as many as processors, at least 1 and at most 8", io_threads),
 ];
 
 pub(super) const DATA: &[Directive] = &[
@@ -369,5 +369,6 @@ fn client_bytes_max(values: &Values, _: &Machine) -> String {
 }
 
 fn io_threads(_: &Values, machine: &Machine) -> String {
-    machine.processors.clamp(1, 8).to_string()
+    // The others are for the log, flushes, compactions and whoever sends the commands.
+    (machine.processors / 2).clamp(1, 8).to_string()
 }

@@ -27,7 +27,7 @@ fn a_node_without_a_word_of_configuration_has_the_documented_defaults() {
     assert_eq!(config.dir, Path::new("./data"));
     assert_eq!(config.memory_budget_bytes, 2 << 30);
     assert_eq!((config.replay_bytes_max, config.entry_bytes_max), (64 << 20, 80 << 20));
-    assert_eq!((config.io_threads, config.databases), (4, 16));
+    assert_eq!((config.io_threads, config.databases), (2, 16));
     assert_eq!(config.enable_debug_command, DebugCommand::No);
     assert!(config.peers.is_empty() && config.config_file.is_none() && config.logfile.is_none());
     assert_eq!(config.raft.election, Duration::from_millis(150));
