@@ -75,6 +75,7 @@ const MODULES: &[Module] = &[
             "log::Entry",
             "log::EntryKind",
             "log::Position",
+            "log::Term",
             "disk",
         ],
     },

@@ -22,8 +22,8 @@ use crate::proto::{peer_client::PeerClient, peer_server::PeerServer};
 /// How long a connection, and then the opening of a stream, may take.
 pub(super) const OPENING_MAX: Duration = Duration::from_secs(5);
 
-/// The longest gRPC message: a batch, the header of a snapshot, a chunk.
-pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// The longest gRPC message: a batch, the header of a snapshot, a chunk. Tonic makes room for what is declared, up to this.
+pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// What may be on its way on a connection. The default of HTTP/2 is 64 KiB a round trip.
 const WINDOW_BYTES: u32 = 16 << 20;

@@ -28,10 +28,15 @@
 //! again after a wait that doubles from 20 ms to 1 s with jitter, or at once when the peer dials this node. A name that
 //! does not resolve (yet) is an address that cannot be reached, and tried again.
 //!
+//! # Snapshots
+//!
+//! [`Transport::send_snapshot`] sends the files of a directory in a call of their own (`snapshot`): with a hash per file,
+//! from where an earlier try ended, and not faster than it was told.
+//!
 //! # Copies
 //!
 //! The bytes of an entry are copied once into the buffer of the socket and once out of it. A received entry shares the
-//! buffer of the batch that it came in, so who keeps a small one keeps up to 256 KiB; only entries that came in parts have
+//! buffer of the batch that it came in, so who keeps a small one keeps about 256 KiB; only entries that came in parts have
 //! a buffer of their own.
 //!
 //! # Caveats
@@ -53,15 +58,16 @@ mod peer;
 mod refusals;
 mod security;
 mod service;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, pin::Pin, sync::Arc};
 
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -70,6 +76,7 @@ pub use link::{LinkError, LinkState, LinkStatus};
 pub use malformed::Malformed;
 pub use opening::{Refusal, Secret};
 pub use security::{Security, Tls, Unprotected, check_protected};
+pub use snapshot::{Offered, Snapshot, SnapshotError, SnapshotFile, SnapshotHeader, SnapshotOutcome};
 
 use crate::{
     raft::{Message, NodeId},
@@ -115,7 +122,20 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The stream to this node broke: what was sent on it may be lost.
     fn unreachable(&self, peer: NodeId);
+
+    /// A leader offers a snapshot.
+    fn snapshot_offered(&self, header: &SnapshotHeader) -> Offered;
+
+    /// A snapshot that was taken is whole and durable in its directory; the leader waits for what becomes of it.
+    fn snapshot_received(&self, header: SnapshotHeader) -> Outcome;
+
+    /// The disk failed while a snapshot was received, or a sync did: the node must stop. Called on a thread that may
+    /// block.
+    fn disk_failed(&self, error: &io::Error);
 }
+
+/// What becomes of a snapshot, some time.
+pub type Outcome = Pin<Box<dyn Future<Output = SnapshotOutcome> + Send>>;
 
 /// Why there is no transport.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +163,8 @@ struct Shared {
     handler: Arc<dyn Handler>,
     peers: Mutex<BTreeMap<NodeId, Link>>,
     refusals: Refusals,
+    /// A node receives one snapshot at a time.
+    receiving: Semaphore,
 }
 
 /// A peer and the task that keeps its stream.
@@ -177,8 +199,8 @@ impl Transport {
         let invalid = |error| StartError::Tls(connection::with_causes(&error));
         let tls = config.security.tls.clone();
         connection::endpoint("localhost:1", tls.as_ref()).map_err(invalid)?;
-        let (peers, refusals) = (Mutex::default(), Refusals::default());
-        let shared = Arc::new(Shared { identity, config, handler, peers, refusals });
+        let (peers, refusals, receiving) = (Mutex::default(), Refusals::default(), Semaphore::new(1));
+        let shared = Arc::new(Shared { identity, config, handler, peers, refusals, receiving });
         let (stop, stopped) = watch::channel(false);
         let mut transport = Self {
             addresses: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
@@ -230,6 +252,26 @@ impl Transport {
     pub fn send(&self, message: Message) -> bool {
         debug_assert_eq!(message.from, self.shared.identity.node_id, "a node speaks for itself");
         self.shared.peer(message.to).is_some_and(|peer| peer.send(message))
+    }
+
+    /// Sends a snapshot to a member, and returns what it says became of it. Dropped, it breaks off. What was received stays
+    /// there, and the next try goes on from it.
+    ///
+    /// # Errors
+    ///
+    /// Nobody knows what became of it.
+    pub fn send_snapshot(
+        &self,
+        to: NodeId,
+        snapshot: Snapshot,
+    ) -> impl Future<Output = Result<SnapshotOutcome, SnapshotError>> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let peer = shared.peer(to).ok_or(SnapshotError::NotMember)?;
+            let address = peer.address.clone();
+            drop(peer);
+            snapshot.send(shared, to, address).await
+        }
     }
 
     /// What there is to know.

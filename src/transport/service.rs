@@ -15,6 +15,7 @@ use super::{
     connection::OPENING_MAX,
     exchange::{self, Answer, Door, accepted},
     opening::Refusal,
+    snapshot,
 };
 use crate::{proto, raft::NodeId};
 
@@ -31,6 +32,7 @@ type Answers<A> = ReceiverStream<Result<A, Status>>;
 #[tonic::async_trait]
 impl proto::peer_server::Peer for Service {
     type MessagesStream = Answers<proto::Reply>;
+    type SnapshotStream = Answers<proto::SnapshotReply>;
 
     async fn messages(
         &self,
@@ -44,6 +46,21 @@ impl proto::peer_server::Peer for Service {
             tracing::info!(peer = format!("{from:016x}"), %error, "a stream from a peer ended");
             // The peer may be gone, and then hears nothing.
             drop(answers.send(Err(error.to_status())).await);
+        });
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    async fn snapshot(
+        &self,
+        packets: Request<Streaming<proto::SnapshotPacket>>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        let (answers, outgoing) = mpsc::channel(2);
+        let (service, mut packets) = (self.clone(), packets.into_inner());
+        tokio::spawn(async move {
+            let Some(from) = service.open(&mut packets, &answers).await else { return };
+            let received = snapshot::receive(&service.shared, from, &mut packets, &answers);
+            // Stopped, it breaks off, and goes on after the next start.
+            service.unless_stopped(received).await;
         });
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }

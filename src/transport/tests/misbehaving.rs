@@ -70,7 +70,7 @@ async fn a_message_of_an_unknown_kind_ends_the_stream() {
         said(of_message(proto::Message { body: None, ..convert::to_wire(&heartbeat(1)) })).await;
     assert_eq!(words, "refused by the peer: it sent a message of an unknown kind");
     assert_eq!(node.transport.status().refusals[&1].to_string(), "it sent a message of an unknown kind");
-    assert!(node.told.0.borrow().messages.is_empty());
+    assert!(node.told.told.borrow().messages.is_empty());
 }
 
 #[tokio::test]
@@ -105,8 +105,8 @@ async fn a_grpc_message_over_the_limit_ends_the_stream() {
     let (_, node) = said(of_message(convert::to_wire(&append(0, &[5 << 20])))).await;
     until(|| node.transport.status().refusals.contains_key(&1)).await;
     let words = node.transport.status().refusals[&1].to_string();
-    assert!(words.contains("found 5242") && words.contains("limit is: 4194304 bytes"), "{words}");
-    assert!(node.told.0.borrow().messages.is_empty());
+    assert!(words.contains("found 5242") && words.contains("limit is: 1048576 bytes"), "{words}");
+    assert!(node.told.told.borrow().messages.is_empty());
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn who_does_not_say_hello_is_refused() {
     let batch = proto::packet::Kind::Batch(of_message(convert::to_wire(&heartbeat(1))));
     let stream = Stream::to(&node, proto::Packet { kind: Some(batch) }).await.unwrap();
     assert!(stream.end().await.contains("a stream begins with a hello"));
-    assert!(node.told.0.borrow().messages.is_empty());
+    assert!(node.told.told.borrow().messages.is_empty());
     assert!(node.transport.status().refusals.contains_key(&0));
 }
 
@@ -131,5 +131,5 @@ async fn garbage_ends_its_connection_and_no_other() {
     }
     assert!(one.transport.send(heartbeat(1)));
     two.told(|told| told.messages == [heartbeat(1)]).await;
-    assert!(one.told.0.borrow().unreachable.is_empty());
+    assert!(one.told.told.borrow().unreachable.is_empty());
 }

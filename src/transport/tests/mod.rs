@@ -2,6 +2,7 @@
 
 mod misbehaving;
 mod outbox;
+mod snapshots;
 mod streams;
 mod tls;
 
@@ -10,8 +11,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch, time::timeout};
 
-use super::{Config, Handler, Identity, LinkState, Secret, Security, Transport};
+use super::{
+    Config, Handler, Identity, LinkState, Offered, Outcome, Secret, Security, SnapshotHeader,
+    SnapshotOutcome, Transport,
+};
 use crate::{
+    disk::SimDisk,
     log::{Entry, EntryKind, Position},
     raft::{Body, Message, NodeId},
 };
@@ -24,18 +29,57 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Told {
     messages: Vec<Message>,
     unreachable: Vec<NodeId>,
+    offered: Vec<SnapshotHeader>,
+    snapshots: Vec<SnapshotHeader>,
+    disk_failures: Vec<String>,
 }
 
-struct Recorder(watch::Sender<Told>);
+/// What is answered to the offer of a snapshot.
+#[derive(Clone, Copy)]
+enum Answer {
+    Take,
+    NotNeeded,
+    Refuse,
+}
+
+struct Recorder {
+    told: watch::Sender<Told>,
+    disk: SimDisk,
+    answer: Answer,
+}
+
+impl Recorder {
+    fn new(answer: Answer) -> Self {
+        Self { told: watch::Sender::default(), disk: SimDisk::new(1), answer }
+    }
+}
 
 impl Handler for Recorder {
     fn received(&self, messages: Vec<Message>) {
         assert!(!messages.is_empty(), "nothing is no news");
-        self.0.send_modify(|told| told.messages.extend(messages));
+        self.told.send_modify(|told| told.messages.extend(messages));
     }
 
     fn unreachable(&self, peer: NodeId) {
-        self.0.send_modify(|told| told.unreachable.push(peer));
+        self.told.send_modify(|told| told.unreachable.push(peer));
+    }
+
+    fn snapshot_offered(&self, header: &SnapshotHeader) -> Offered {
+        self.told.send_modify(|told| told.offered.push(header.clone()));
+        match self.answer {
+            Answer::Take => Offered::Take { disk: Arc::new(self.disk.clone()), dir: "incoming".to_owned() },
+            Answer::NotNeeded => Offered::NotNeeded,
+            Answer::Refuse => Offered::Refused("it does not suit".to_owned()),
+        }
+    }
+
+    fn snapshot_received(&self, header: SnapshotHeader) -> Outcome {
+        self.told.send_modify(|told| told.snapshots.push(header));
+        Box::pin(async { SnapshotOutcome::Installed })
+    }
+
+    fn disk_failed(&self, error: &std::io::Error) {
+        self.told.send_modify(|told| told.disk_failures.push(error.to_string()));
     }
 }
 
@@ -57,8 +101,22 @@ impl Node {
     }
 
     async fn with(id: NodeId, cluster_id: u128, config: Config, address: &str) -> Self {
+        Self::with_recorder(id, cluster_id, config, address, Recorder::new(Answer::Take)).await
+    }
+
+    async fn that_answers(id: NodeId, answer: Answer) -> Self {
+        Self::with_recorder(id, CLUSTER, Config::default(), "127.0.0.1:0", Recorder::new(answer)).await
+    }
+
+    async fn with_recorder(
+        id: NodeId,
+        cluster_id: u128,
+        config: Config,
+        address: &str,
+        recorder: Recorder,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
-        let told = Arc::new(Recorder(watch::Sender::default()));
+        let told = Arc::new(recorder);
         let identity = Identity { node_id: id, cluster_id, shard: 0 };
         let handler: Arc<dyn Handler> = Arc::<Recorder>::clone(&told);
         let transport =
@@ -72,9 +130,9 @@ impl Node {
 
     /// Returns what this node was told as soon as it is as `wanted`.
     async fn told(&self, wanted: impl FnMut(&Told) -> bool) -> Told {
-        let mut told = self.told.0.subscribe();
+        let mut told = self.told.told.subscribe();
         let met = timeout(DEADLINE, told.wait_for(wanted)).await;
-        met.unwrap_or_else(|_| panic!("node {} was told only {:?}", self.id, self.told.0.borrow()))
+        met.unwrap_or_else(|_| panic!("node {} was told only {:?}", self.id, self.told.told.borrow()))
             .unwrap()
             .clone()
     }

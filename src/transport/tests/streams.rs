@@ -76,7 +76,7 @@ async fn a_peer_that_moves_is_dialled_where_it_is() {
     one.connected_to(2).await;
     assert!(one.transport.send(heartbeat(1)));
     elsewhere.told(|told| told.messages == [heartbeat(1)]).await;
-    assert!(two.told.0.borrow().messages.is_empty());
+    assert!(two.told.told.borrow().messages.is_empty());
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_name_that_does_not_resolve_is_tried_again() {
     one.transport.connect(&members(&[(2, "no-such-host.invalid:1")]));
     let words = one.refused_by(2).await;
     assert!(words.contains("it cannot be reached"), "{words}");
-    assert!(one.told.0.borrow().unreachable.is_empty(), "there was no stream that could break");
+    assert!(one.told.told.borrow().unreachable.is_empty(), "there was no stream that could break");
 }
 
 #[tokio::test]
