@@ -6,6 +6,7 @@ use std::{
 };
 
 use proptest::prelude::*;
+use prost::Message as _;
 use tokio_stream::Stream;
 
 use super::{
@@ -66,7 +67,7 @@ fn heartbeats_pass_between_the_parts_of_a_large_entry() {
     let mut messages = Vec::new();
     let mut round = 0;
     while let Some(batch) = next(&mut batches) {
-        let bytes = prost::Message::encoded_len(&batch);
+        let bytes = batch.encoded_len();
         assert!(bytes < BATCH_BYTES + 1000, "a batch of {bytes} bytes");
         assembly.take(batch, &mut messages).unwrap();
         if round < 4 {
@@ -166,6 +167,42 @@ proptest! {
             };
             prop_assert_eq!(of_kind(&messages), of_kind(&pushed));
         }
+    }
+}
+
+proptest! {
+    /// What a stranger or a bad network makes of a batch is taken or refused; it neither panics nor grows.
+    #[test]
+    fn damaged_batches_are_taken_or_refused(
+        noise in proptest::collection::vec(any::<u8>(), 0..200),
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), 0..8_u32), 0..6),
+    ) {
+        let (outbox, mut batches) = opened(1 << 30);
+        for message in [append(0, &[10, 20]), append(2, &[300_000, 5]), heartbeat(1), append(4, &[7])] {
+            outbox.push(message);
+        }
+        let mut assembly = Assembly::new(1, 2, 400_000);
+        let mut messages = Vec::new();
+        let mut damaged = vec![noise];
+        while let Some(batch) = next(&mut batches) {
+            // Near the ends, where the fields are.
+            let mut bytes = batch.encode_to_vec();
+            let length = bytes.len();
+            for (place, bit) in &flips {
+                let place = place.index(length.min(400));
+                let place = if bit % 2 == 0 { place } else { length - 1 - place };
+                bytes[place] ^= 1 << bit;
+            }
+            damaged.push(bytes);
+        }
+        for bytes in damaged {
+            if let Ok(batch) = proto::Batch::decode(&*bytes)
+                && assembly.take(batch, &mut messages).is_err()
+            {
+                break;
+            }
+        }
+        prop_assert!(messages.iter().all(|message| message.from == 1 && message.to == 2));
     }
 }
 
