@@ -38,6 +38,34 @@ pub enum LogInput {
     Cut(log::Index),
 }
 
+/// What `raft` wants done outside the shard, in its order.
+#[derive(Debug)]
+pub enum Errand {
+    /// Send this to another node.
+    Send(raft::Message),
+    /// Read entries from the log, then [`raft::Input::Fetched`].
+    Fetch(raft::Reading, log::Index, usize),
+    /// Reads of connections with this number may be served from a view that has applied this.
+    Permit(u64, log::Index),
+    /// Reads of connections with this number may not be served.
+    NoPermit(u64),
+    /// These are the members now.
+    Configured(raft::Configuration),
+    /// What became of a change of the membership.
+    Changing(u64, raft::ChangeAnswer),
+    /// The role, the term or the leader changed.
+    Changed(raft::Role, log::Term, Option<raft::NodeId>),
+    /// Send a snapshot to a node, in this term; then [`raft::Input::SnapshotEnded`].
+    SendSnapshot(raft::NodeId, log::Term),
+    /// The snapshot that was received is in place: the next may come.
+    Installed(log::Position),
+    /// The snapshot that was received is not needed: the next may come.
+    Discard(log::Position),
+}
+
+/// Reads of connections are numbered from here on; those of the executor, which numbers its own, never get there.
+pub const CONNECTION_READS: u64 = 1 << 63;
+
 /// What ends the node.
 #[derive(Debug, thiserror::Error)]
 pub enum Fatal {
@@ -86,6 +114,11 @@ pub struct Core {
     term: AtomicU64,
     commit_index: AtomicU64,
     last_index: AtomicU64,
+    /// Until when this node leads without asking anyone, in µs of CLOCK_BOOTTIME.
+    lease_until: AtomicU64,
+    /// When `raft` wants to be ticked.
+    deadline: AtomicU64,
+    errands: Mutex<Vec<Errand>>,
     gauges: Mutex<executor::Gauges>,
     log_gauges: Mutex<LogGauges>,
     flushes: watch::Sender<Flushes>,
@@ -132,6 +165,9 @@ impl Core {
             term: AtomicU64::new(raft.term()),
             commit_index: AtomicU64::new(raft.commit_index()),
             last_index: AtomicU64::new(raft.last().index),
+            lease_until: AtomicU64::new(raft.lease_until()),
+            deadline: AtomicU64::new(raft.deadline()),
+            errands: Mutex::default(),
             gauges: Mutex::new(executor.gauges()),
             log_gauges: Mutex::default(),
             flushes: watch::Sender::new(Flushes {
@@ -164,6 +200,27 @@ impl Core {
         self.last_index.load(Ordering::Relaxed)
     }
 
+    /// Until when this node leads without asking anyone, in µs of CLOCK_BOOTTIME: reads that have arrived before may be
+    /// served from what is published then.
+    pub fn lease_until(&self) -> u64 {
+        self.lease_until.load(Ordering::Acquire)
+    }
+
+    /// When `raft` wants to be ticked ([`raft::Input::Tick`]), in µs of CLOCK_BOOTTIME.
+    pub fn deadline(&self) -> u64 {
+        self.deadline.load(Ordering::Relaxed)
+    }
+
+    /// What `raft` wants done outside the shard since this was last called.
+    pub fn take_errands(&self) -> Vec<Errand> {
+        std::mem::take(&mut *self.errands.lock().expect("a panic ends the process"))
+    }
+
+    /// Looks at `raft`.
+    pub fn with_raft<R>(&self, look: impl FnOnce(&Raft) -> R) -> R {
+        look(&self.raft.lock().expect("a panic ends the process"))
+    }
+
     /// Numbers of the executor after its last turn.
     pub fn gauges(&self) -> executor::Gauges {
         *self.gauges.lock().expect("a panic ends the process")
@@ -186,29 +243,46 @@ impl Core {
         self.term.store(raft.term(), Ordering::Relaxed);
         self.commit_index.store(raft.commit_index(), Ordering::Relaxed);
         self.last_index.store(raft.last().index, Ordering::Relaxed);
+        self.lease_until.store(raft.lease_until(), Ordering::Release);
+        self.deadline.store(raft.deadline(), Ordering::Relaxed);
         for output in scratch.drain(..) {
-            match output {
-                raft::Output::Persist { token, operation } => {
-                    self.log.push_quietly(LogInput::Persist { token, operation });
-                }
-                raft::Output::Proposed(id, verdict) => {
-                    self.executor.push_quietly(Input::Proposed(id, verdict));
-                }
-                raft::Output::Committed(entries) => self.executor.push_quietly(Input::Committed(entries)),
-                raft::Output::Changed { term, role, .. } => {
-                    self.executor.push_quietly(Input::Changed { term, role });
-                }
-                raft::Output::Permit { number, .. } => self.executor.push_quietly(Input::Permit(number)),
-                raft::Output::NoPermit(_) | raft::Output::Configured(_) => {}
-                raft::Output::Send(_)
-                | raft::Output::Fetch(..)
-                | raft::Output::Changing(..)
-                | raft::Output::Pause(_)
-                | raft::Output::SendSnapshot(..)
-                | raft::Output::Install(_)
-                | raft::Output::Discard(_) => unreachable!("a cluster of one has nobody to talk to"),
-            }
+            self.route(output);
         }
+    }
+
+    /// Puts an output of `raft` where it is served, while `raft` is locked: so everything is served in its order.
+    fn route(&self, output: raft::Output) {
+        let errand = match output {
+            raft::Output::Persist { token, operation } => {
+                return self.log.push_quietly(LogInput::Persist { token, operation });
+            }
+            raft::Output::Cut(index) => return self.log.push_quietly(LogInput::Cut(index)),
+            raft::Output::Proposed(id, verdict) => {
+                return self.executor.push_quietly(Input::Proposed(id, verdict));
+            }
+            raft::Output::Committed(entries) => return self.executor.push_quietly(Input::Committed(entries)),
+            raft::Output::Pause(pause) => return self.executor.push_quietly(Input::Pause(pause)),
+            raft::Output::Permit { number, .. } if number < CONNECTION_READS => {
+                return self.executor.push_quietly(Input::Permit(number));
+            }
+            raft::Output::Changed { term, role, leader } => {
+                self.executor.push_quietly(Input::Changed { term, role });
+                Errand::Changed(role, term, leader)
+            }
+            // The executor hears of the end of its leadership.
+            raft::Output::NoPermit(number) if number < CONNECTION_READS => return,
+            raft::Output::Permit { number, index } => Errand::Permit(number, index),
+            raft::Output::NoPermit(number) => Errand::NoPermit(number),
+            raft::Output::Send(message) => Errand::Send(message),
+            raft::Output::Fetch(reading, from, bytes_max) => Errand::Fetch(reading, from, bytes_max),
+            raft::Output::Configured(configuration) => Errand::Configured(configuration),
+            raft::Output::Changing(number, answer) => Errand::Changing(number, answer),
+            raft::Output::SendSnapshot(to, term) => Errand::SendSnapshot(to, term),
+            raft::Output::Install(position) => return self.executor.push_quietly(Input::Install(position)),
+            raft::Output::LogReset => return self.executor.push_quietly(Input::LogReset),
+            raft::Output::Discard(position) => Errand::Discard(position),
+        };
+        self.errands.lock().expect("a panic ends the process").push(errand);
     }
 
     /// One turn of the executor on what waits for it. What is left to do outside the shard is appended to `tasks`.
@@ -241,8 +315,13 @@ impl Core {
                 Output::Load(load) => tasks.push(Task::Load(load)),
                 Output::Cut(index) => {
                     self.flushes.send_modify(|flushes| flushes.index = index);
-                    self.log.push_quietly(LogInput::Cut(index));
+                    self.step_raft(clock.boot_ns() / 1000, raft::Input::Cut(index), raft_outputs);
                 }
+                Output::InstalledSnapshot(position) => {
+                    self.step_raft(clock.boot_ns() / 1000, raft::Input::Installed(position), raft_outputs);
+                    self.errands.lock().expect("a panic ends the process").push(Errand::Installed(position));
+                }
+                Output::Paused => self.step_raft(clock.boot_ns() / 1000, raft::Input::Paused, raft_outputs),
                 Output::NoRoom => self.flushes.send_modify(|flushes| flushes.without_room += 1),
                 Output::WakeAt(ms) => tasks.push(Task::WakeAt(ms)),
                 Output::ResumeAt(boot_us) => tasks.push(Task::ResumeAt(boot_us)),

@@ -30,9 +30,9 @@ use tokio::{
 
 pub use self::{
     clock::MachineClock,
-    core::{Core, Fatal, Flushes, LogGauges, LogInput, Scratch, Task},
+    core::{CONNECTION_READS, Core, Errand, Fatal, Flushes, LogGauges, LogInput, Scratch, Task},
     inbox::Inbox,
-    recovery::{RecoveryError, Setup, recover, verify},
+    recovery::{RecoveryError, Setup, receive_snapshot, recover, verify},
 };
 use self::{
     jobs::{Workers, die},
@@ -150,8 +150,27 @@ impl Shard {
     /// Stands for election.
     pub fn campaign(self: &Arc<Self>) {
         self.core.step_raft(self.clock.boot_ns() / 1000, crate::raft::Input::Campaign, &mut Vec::new());
+        self.run_errands();
         self.log_waker.wake();
         self.spawn_turn();
+    }
+
+    /// Does what `raft` wants done outside the shard. With one voter it only tells of its elections.
+    fn run_errands(&self) {
+        for errand in self.core.take_errands() {
+            match errand {
+                Errand::Changed(role, term, _) => tracing::info!(?role, term, "the role has changed"),
+                Errand::Send(_)
+                | Errand::Fetch(..)
+                | Errand::Permit(..)
+                | Errand::NoPermit(_)
+                | Errand::Configured(_)
+                | Errand::Changing(..)
+                | Errand::SendSnapshot(..)
+                | Errand::Installed(_)
+                | Errand::Discard(_) => unreachable!("a cluster of one has nobody to talk to: {errand:?}"),
+            }
+        }
     }
 
     /// The objects, to look at.
@@ -258,6 +277,7 @@ impl Shard {
         if self.core.log.has_work_at_home() {
             self.log_waker.wake();
         }
+        self.run_errands();
         SCRATCH.set(Some(drainer));
     }
 

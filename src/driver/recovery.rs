@@ -10,7 +10,7 @@ use crate::{
     bugs::{self, Bug},
     disk::Disk,
     executor::{Clock, Executor, Input, Limits, Output, Tuning},
-    log::{self, HardState, Index, Log, Operation, Position},
+    log::{self, HardState, Index, Log, LogReader, Operation, Position},
     lsm::{self, Tree},
     raft::{self, Bounds, Configuration, Raft, Tail, Timing},
 };
@@ -40,8 +40,12 @@ pub struct Setup {
     pub limits: Limits,
     /// Of the executor, and may change.
     pub tuning: Tuning,
-    /// Bytes of entries that may be appended and not committed.
-    pub uncommitted_bytes_max: usize,
+    /// The members of the cluster when this node joined or formed it; what the tables and the log say of them is newer.
+    pub configuration: Configuration,
+    /// Of the protocol.
+    pub timing: Timing,
+    /// Of the protocol.
+    pub bounds: Bounds,
 }
 
 /// Why a shard cannot be recovered.
@@ -93,6 +97,9 @@ pub enum RecoveryError {
         /// Its term in the tables.
         flushed: u64,
     },
+    /// A membership is of a format that this version does not know.
+    #[error("the membership at entry {0} cannot be read: it was written by another version")]
+    Membership(Index),
     /// An entry of the log cannot be applied.
     #[error(transparent)]
     Replay(#[from] Fatal),
@@ -117,27 +124,45 @@ pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<
         return Err(RecoveryError::Nameless);
     }
     if tree.flushed().log_reset_pending {
-        // No node is in a term before that of its last entry: what comes without a log comes without a vote.
-        if recovered.hard_state.term < position.term {
-            recovered.hard_state = HardState { term: position.term, vote: 0 };
+        // The log may have been reset before the mark was cleared: then it has what came since.
+        if check_boot(&log, position, start, last).is_err() {
+            // No node is in a term before that of its last entry: what comes without a log comes without a vote.
+            if recovered.hard_state.term < position.term {
+                recovered.hard_state = HardState { term: position.term, vote: 0 };
+            }
+            log.write(&[Operation::HardState(recovered.hard_state), Operation::Reset(position)])?;
+            log.sync()?;
+            (start, last) = (position, position);
         }
-        log.write(&[Operation::HardState(recovered.hard_state), Operation::Reset(position)])?;
-        log.sync()?;
-        tree.log_was_reset()?;
-        (start, last) = (position, position);
+        // A new node that begins with somebody's copy is a member of no cluster but its own.
+        let membership = match setup.ran_before {
+            true => tree.membership().clone(),
+            false => setup.configuration.encode(),
+        };
+        tree.log_was_reset(membership)?;
+    }
+    if tree.membership().is_empty() {
+        tree.set_membership(setup.configuration.encode());
     }
     check_boot(&log, position, start, last)?;
+    let configuration = Configuration::decode(tree.membership().clone());
+    let configuration = configuration.ok_or(RecoveryError::Membership(position.index))?;
+    let later = later_configurations(&log.reader(), position.index)?;
+    let newest = later.last().map_or(&configuration, |(_, newest)| newest);
+    // What is in the log of the only voter is committed; of what others may have, the leader has to say it.
+    let alone = newest.is_majority(|id| id == setup.node_id);
+    let applied = if alone { last.index } else { position.index };
     let mut executor = Executor::new(tree, setup.limits, setup.tuning, seeds.u64(..)).map_err(Fatal::from)?;
-    replay(&mut executor, &log, position.index, last, clock)?;
+    replay(&mut executor, &log, position.index, applied, clock)?;
     let start = raft::Start {
         id: setup.node_id,
         hard_state: recovered.hard_state,
         tail: Tail::new(start, last, log.reader().terms()),
-        applied: last.index,
-        configuration: Configuration::single(setup.node_id),
-        later: Vec::new(),
-        timing: Timing::default(),
-        bounds: Bounds { uncommitted_bytes_max: setup.uncommitted_bytes_max, ..Bounds::default() },
+        applied,
+        configuration,
+        later,
+        timing: setup.timing,
+        bounds: setup.bounds,
         seed: seeds.u64(..),
     };
     Ok(Core::new(executor, log, Raft::new(start, clock.boot_ns() / 1000)))
@@ -156,6 +181,14 @@ fn check_parts(disk: &dyn Disk) -> Result<(), RecoveryError> {
         return Err(RecoveryError::Missing("tree (shard-0/tree)"));
     }
     Ok(())
+}
+
+/// Makes an empty directory for the files of a snapshot; [`raft::Input::Snapshot`] says that they are all there, each durable.
+///
+/// # Errors
+/// Those of the disk.
+pub fn receive_snapshot(disk: &dyn Disk) -> Result<String, lsm::Error> {
+    Tree::receive(disk, TREE_DIR)
 }
 
 /// Reads the tables of the shard in the directory `shard-0` and checks all that can be checked of them. Nobody else may
@@ -191,17 +224,31 @@ fn check_boot(log: &Log, flushed: Position, start: Position, last: Position) -> 
     Ok(())
 }
 
-/// Applies the entries behind the tables: with one voter, what is in its log is committed.
+/// The memberships in entries behind `flushed`.
+fn later_configurations(
+    reader: &LogReader,
+    flushed: Index,
+) -> Result<Vec<(Index, Configuration)>, RecoveryError> {
+    let behind = reader.configurations().into_iter().filter(|index| flushed < *index);
+    let read = behind.map(|index| {
+        let entry = reader.entries(index, 0)?.swap_remove(0);
+        let configuration = Configuration::decode(entry.body).ok_or(RecoveryError::Membership(index))?;
+        Ok((index, configuration))
+    });
+    read.collect()
+}
+
+/// Applies the entries behind the tables, up to `last`.
 fn replay(
     executor: &mut Executor,
     log: &Log,
     flushed: Index,
-    last: Position,
+    last: Index,
     clock: &dyn Clock,
 ) -> Result<(), RecoveryError> {
     let reader = log.reader();
     let mut next = flushed + 1;
-    while next <= last.index {
+    while next <= last {
         let entries = reader.entries(next, REPLAY_BYTES)?;
         assert!(!entries.is_empty(), "the log says that it has entry {next}");
         next += entries.len() as u64;

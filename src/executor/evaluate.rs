@@ -66,7 +66,10 @@ impl Executor {
     /// Which commands may be evaluated now, if any. What is not admitted waits in the queue: nothing has happened.
     fn admits(&mut self, leadership: &Leadership, now: Now) -> Result<Option<Accepted>, Error> {
         let in_flight_bytes = leadership.chain.in_flight_bytes;
-        if leadership.chain.is_refused() || in_flight_bytes >= self.limits.in_flight_bytes_max {
+        if leadership.pausing.is_some()
+            || leadership.chain.is_refused()
+            || in_flight_bytes >= self.limits.in_flight_bytes_max
+        {
             return Ok(None);
         }
         if self.admission.admits(self.tree.debt(), now) {

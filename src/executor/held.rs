@@ -61,6 +61,11 @@ impl HeldAnswers {
         self.released + self.queue.len() as u64 + 1
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// How many drains have been released since the beginning.
     pub(super) fn released(&self) -> u64 {
         self.released
@@ -76,6 +81,15 @@ impl HeldAnswers {
         }
         self.released += 1;
         self.queue.pop_front()
+    }
+
+    /// A new chain begins, and everything of the one before that was not refused is applied: what still waits, waits for a
+    /// permit only, or for any entry of the new chain.
+    pub(super) fn begin_chain(&mut self) {
+        for held in &mut self.queue {
+            assert!(held.permit.is_some(), "an answer waits for an entry that is applied");
+            held.n = 0;
+        }
     }
 
     /// Takes, in their order, the drains that may have seen entry `refused` of the chain or a later one.
@@ -112,6 +126,18 @@ mod tests {
         answers.push(held(3, Some(2)));
         answers.push(held(4, None));
         assert!(answers.release(4, 1).is_some(), "entry 4 was appended after the evaluation");
+    }
+
+    #[test]
+    fn what_waits_for_a_permit_outlives_its_chain() {
+        let mut answers = HeldAnswers::default();
+        answers.push(held(5, Some(1)));
+        assert!(answers.split_off(6).is_empty());
+        answers.begin_chain();
+        answers.push(held(1, None));
+        assert!(answers.release(0, 0).is_none());
+        assert!(answers.release(1, 0).is_some(), "entry 1 was appended after the evaluation");
+        assert!(answers.release(1, 0).is_some());
     }
 
     #[test]

@@ -18,6 +18,15 @@ use crate::{
 /// How far the stamps may be ahead of the wall clock without a word.
 const AHEAD_MS_MAX: u64 = 5_000;
 
+/// How far a leader is that hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pausing {
+    /// It evaluates nothing more.
+    Begun,
+    /// What it has evaluated is applied and answered, and that was said.
+    Done,
+}
+
 /// The leader's memory. It is made when the no-op of its term is applied here, and takes every value from the applied
 /// state.
 #[derive(Debug)]
@@ -32,6 +41,8 @@ pub(super) struct Leadership {
     pub(super) chain: ChainProgress,
     /// Messages whose recipient has too much unsent, each with the drain that must be released first.
     pub(super) stalled: Vec<(u64, Message)>,
+    /// The leadership is being handed over.
+    pub(super) pausing: Option<Pausing>,
     /// The number of the last permit asked for, and of the last one given.
     pub(super) permits_asked: u64,
     pub(super) permits_given: u64,
@@ -58,9 +69,17 @@ impl Leadership {
             watches: Watches::default(),
             chain: ChainProgress::new(1),
             stalled: Vec::new(),
+            pausing: None,
             permits_asked: 0,
             permits_given: 0,
         })
+    }
+}
+
+impl Leadership {
+    /// Whether everything that was evaluated is applied and answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.chain.applied == self.chain.proposed && self.held.is_empty()
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     admission::Admission,
     clock::{Clock, Now},
     entry::EntryError,
-    leadership::{ChainProgress, Leadership},
+    leadership::{ChainProgress, Leadership, Pausing},
     load::Load,
     message::{Answer, Message, Outcome, Recipient},
     room::{Reserve, Room},
@@ -39,8 +39,14 @@ pub enum Input {
         /// The new role.
         role: Role,
     },
+    /// Evaluate nothing, since the leadership is being handed over, then [`Output::Paused`]; or go on.
+    Pause(bool),
     /// The leadership was proven after the permit with this number was asked for.
     Permit(u64),
+    /// Go over to the snapshot that was received, which ends here; then [`Output::InstalledSnapshot`].
+    Install(Position),
+    /// The log was reset to that snapshot, durably.
+    LogReset,
     /// A flush or a compaction is durable.
     Installed(lsm::Installed),
     /// What a message stopped for in this term is in memory now.
@@ -87,8 +93,12 @@ pub enum Output {
     Compact(lsm::CompactionJob),
     /// Read from the disk what a message needs, then [`Input::Loaded`].
     Load(Load),
-    /// The log is not needed up to this index.
+    /// The log is not needed here up to this index.
     Cut(Index),
+    /// The snapshot that ends here is in place, durably ([`Input::Install`]).
+    InstalledSnapshot(Position),
+    /// Nothing is evaluated, and everything that was is applied and answered ([`Input::Pause`]).
+    Paused,
     /// A flush has found no room on the disk. It is tried again after a while, or with the next [`Input::Seal`].
     NoRoom,
     /// [`Input::Wake`] when the present time reaches this, in ms since the Unix epoch.
@@ -203,6 +213,17 @@ pub struct Gauges {
     pub debt: lsm::Debt,
 }
 
+/// How far the executor is with a snapshot. Meanwhile no job writes into the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Snapshot {
+    /// It is to be gone over to when the jobs under way have ended.
+    Received(Position),
+    /// It is in place; the log is being reset.
+    Adopted,
+    /// The log is reset, which the tree has to know when the jobs under way have ended.
+    LogReset,
+}
+
 /// The state machine of one shard on one node.
 pub struct Executor {
     pub(super) tree: Tree,
@@ -216,6 +237,8 @@ pub struct Executor {
     is_replaying: bool,
     /// The term this node leads by raft's word; the leadership begins when its no-op is applied.
     pub(super) leads: Option<Term>,
+    /// Another node leads, or none. While this node stands for election, commands wait for the outcome.
+    pub(super) follows: bool,
     pub(super) leadership: Option<Leadership>,
     pub(super) queue: VecDeque<Message>,
     /// Messages that are away while their data is read.
@@ -223,6 +246,8 @@ pub struct Executor {
     pub(super) seed: fastrand::Rng,
     pub(super) active_expire: bool,
     pub(super) room: Room,
+    /// A snapshot that takes the place of everything here.
+    pub(super) snapshot: Option<Snapshot>,
     /// Something was applied or installed since the view was last published.
     pub(super) unpublished: bool,
     /// What [`Output::WakeAt`] was last asked for.
@@ -248,12 +273,14 @@ impl Executor {
             system,
             is_replaying: true,
             leads: None,
+            follows: false,
             leadership: None,
             queue: VecDeque::new(),
             loading: 0,
             seed: fastrand::Rng::with_seed(seed),
             active_expire: true,
             room: Room::new(limits.reserve),
+            snapshot: None,
             unpublished: false,
             wake_at: None,
             admission: Admission::default(),
@@ -316,8 +343,10 @@ impl Executor {
         for input in inputs.drain(..) {
             self.take(input, now, outputs)?;
         }
+        self.go_over_to_snapshot(outputs)?;
         self.publish(now);
         self.release(outputs);
+        self.pause(outputs);
         self.recover_from_refusal()?;
         let next = self.evaluate(now, clock, may_block, outputs)?;
         self.start_jobs(outputs);
@@ -326,15 +355,30 @@ impl Executor {
 
     fn take(&mut self, input: Input, now: Now, outputs: &mut Vec<Output>) -> Result<(), Error> {
         match input {
+            // Whoever leads may have what it asks for.
+            Input::Message(message) if self.follows => {
+                outputs.push(Output::Lose(message.recipient, Outcome::NotDone));
+            }
             Input::Message(message) => self.queue.push_back(message),
             Input::Committed(entries) => self.apply_all(entries, now)?,
             Input::Proposed(id, verdict) => self.judged(id, verdict),
             Input::Changed { term, role } => self.changed(term, role, now, outputs)?,
+            Input::Pause(pause) => {
+                if let Some(leadership) = &mut self.leadership {
+                    leadership.pausing = pause.then_some(Pausing::Begun);
+                }
+            }
             Input::Permit(number) => {
                 if let Some(leadership) = &mut self.leadership {
                     leadership.permits_given = leadership.permits_given.max(number);
                 }
             }
+            Input::Install(position) => {
+                assert!(self.leadership.is_none(), "a leader has what is committed");
+                assert!(self.applied.index < position.index, "a snapshot would undo what is applied");
+                self.snapshot = Some(Snapshot::Received(position));
+            }
+            Input::LogReset => self.snapshot = Some(Snapshot::LogReset),
             Input::Installed(installed) => {
                 self.room.ask();
                 if installed.is_flush_without_room() {
@@ -399,6 +443,7 @@ impl Executor {
     fn changed(&mut self, term: Term, role: Role, now: Now, outputs: &mut Vec<Output>) -> Result<(), Error> {
         self.is_replaying = false;
         self.leads = (role == Role::Leader).then_some(term);
+        self.follows = role == Role::Follower;
         if let Some(mut leadership) = self.leadership.take() {
             for piece in leadership.held.split_off(0).into_iter().flat_map(|held| held.pieces) {
                 outputs.push(Output::Lose(piece.recipient, Outcome::Unknown));
@@ -408,7 +453,7 @@ impl Executor {
             }
             self.unpublished = true;
         }
-        if self.leads.is_none() {
+        if self.follows {
             for message in self.queue.drain(..) {
                 outputs.push(Output::Lose(message.recipient, Outcome::NotDone));
             }
@@ -460,6 +505,18 @@ impl Executor {
         leadership.stalled = waiting;
     }
 
+    /// Says, once, that the leadership can be handed over.
+    fn pause(&mut self, outputs: &mut Vec<Output>) {
+        if let Some(leadership) = &mut self.leadership
+            && leadership.pausing == Some(Pausing::Begun)
+            && leadership.is_settled()
+            && self.loading == 0
+        {
+            leadership.pausing = Some(Pausing::Done);
+            outputs.push(Output::Paused);
+        }
+    }
+
     /// After a refusal, and when everything accepted before it is applied: forgets what was evaluated on top of it and
     /// puts its commands back at the head of the queue, in their order. **Rule (chain)**.
     fn recover_from_refusal(&mut self) -> Result<(), Error> {
@@ -469,6 +526,7 @@ impl Executor {
             return Ok(());
         }
         let again = leadership.held.split_off(refused);
+        leadership.held.begin_chain();
         leadership.overlay = Overlay::new();
         leadership.state = State::load(&self.tree.view(), leadership.rng.u64(..))?;
         leadership.state.limits = self.tuning.limits.clone();
@@ -485,7 +543,33 @@ impl Executor {
         Ok(())
     }
 
+    /// Goes on with the snapshot that was received, when no job writes into the tree any more.
+    fn go_over_to_snapshot(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        if self.snapshot.is_none() || !self.tree.is_idle() {
+            return Ok(());
+        }
+        match self.snapshot {
+            Some(Snapshot::Received(position)) => {
+                self.tree.adopt(position)?;
+                self.applied = position;
+                self.system = keyspace::Published::load(&self.tree.view())?;
+                self.unpublished = true;
+                self.snapshot = Some(Snapshot::Adopted);
+                outputs.push(Output::InstalledSnapshot(position));
+            }
+            Some(Snapshot::LogReset) => {
+                self.tree.log_was_reset(self.tree.membership().clone())?;
+                self.snapshot = None;
+            }
+            Some(Snapshot::Adopted) | None => {}
+        }
+        Ok(())
+    }
+
     fn start_jobs(&mut self, outputs: &mut Vec<Output>) {
+        if self.snapshot.is_some() {
+            return;
+        }
         if let Some(job) = self.tree.next_flush() {
             outputs.push(Output::Flush(job));
         }

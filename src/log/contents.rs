@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::segment::Segment;
-use super::{Index, Position, Term};
+use super::{EntryKind, Index, Position, Term};
 
 /// Log bytes between two offsets that are remembered.
 const MARK_BYTES: u64 = 64 << 10;
@@ -47,6 +47,8 @@ pub(super) struct Contents {
     extents: VecDeque<Extent>,
     /// First index of each term, ascending in both.
     terms: VecDeque<Position>,
+    /// The entries with a membership, ascending.
+    configurations: VecDeque<Index>,
     /// The segment with the latest reset: those before it hold nothing.
     reset_in: u64,
 }
@@ -59,6 +61,7 @@ impl Contents {
             segments: VecDeque::new(),
             extents: VecDeque::new(),
             terms: VecDeque::new(),
+            configurations: VecDeque::new(),
             reset_in: 0,
         }
     }
@@ -96,13 +99,21 @@ impl Contents {
         self.segments.push_back(segment);
     }
 
+    /// The entries with a membership that are still there, ascending.
+    pub(super) fn configurations(&self) -> Vec<Index> {
+        self.configurations.iter().copied().filter(|index| self.start.index < *index).collect()
+    }
+
     /// Adds an entry at `offset..end` of the newest segment.
-    pub(super) fn push(&mut self, entry: Position, offset: u64, end: u64) {
+    pub(super) fn push(&mut self, entry: Position, kind: EntryKind, offset: u64, end: u64) {
         assert_eq!(entry.index, self.last.index + 1, "entries have no gaps");
         assert!(self.last.term <= entry.term, "terms do not fall");
         let segment = self.segments.back().expect("an entry is in a segment").number;
         if self.terms.back().is_none_or(|latest| latest.term < entry.term) {
             self.terms.push_back(entry);
+        }
+        if kind == EntryKind::Configuration {
+            self.configurations.push_back(entry.index);
         }
         self.last = entry;
         match self.extents.back_mut() {
@@ -140,6 +151,9 @@ impl Contents {
         while self.terms.back().is_some_and(|first| last.index < first.index) {
             self.terms.pop_back();
         }
+        while self.configurations.back().is_some_and(|index| last.index < *index) {
+            self.configurations.pop_back();
+        }
         self.last = last;
     }
 
@@ -153,6 +167,7 @@ impl Contents {
     pub(super) fn restart(&mut self, start: Position) {
         self.extents.clear();
         self.terms.clear();
+        self.configurations.clear();
         self.start = start;
         self.last = start;
     }
@@ -182,6 +197,9 @@ impl Contents {
         let term = self.term(start).expect("it is in the log until now");
         self.extents.drain(..cut);
         self.start = Position { index: start, term };
+        while self.configurations.front().is_some_and(|index| *index <= start) {
+            self.configurations.pop_front();
+        }
         while self.terms.get(1).is_some_and(|second| second.index <= self.start.index + 1) {
             self.terms.pop_front();
         }

@@ -43,6 +43,11 @@ impl LogReader {
         self.contents().terms()
     }
 
+    /// Returns the indexes of the entries with a membership, in their order.
+    pub fn configurations(&self) -> Vec<Index> {
+        self.contents().configurations()
+    }
+
     /// Returns the entries from `from` on: at least one if there is one, and no more than `max_bytes` of bodies if there
     /// are more. Empty if `from` is not in the log.
     ///

@@ -278,10 +278,10 @@ impl Replay {
                 self.contents.restart(position);
             }
             Kind::Reset if position.index < Index::MAX => self.contents.reset(position),
-            Kind::Entry(_)
+            Kind::Entry(kind)
                 if last.index.checked_add(1) == Some(position.index) && last.term <= position.term =>
             {
-                self.contents.push(position, offset, offset + header.record_bytes());
+                self.contents.push(position, kind, offset, offset + header.record_bytes());
             }
             Kind::Head | Kind::Mark | Kind::HardState | Kind::Truncate | Kind::Reset | Kind::Entry(_) => {
                 let what = format!("{kind:?} {position:?} cannot follow {last:?}, {:?}", self.hard_state);

@@ -8,7 +8,9 @@ use super::record::{ALIGN, HEAD_BODY_BYTES, HEADER_BYTES, Head, Kind, encode_hea
 use super::recovery::{self, Recovered};
 use super::segment::Segment;
 use super::spares::{FILL_BYTES, Spares};
-use super::{Entry, Error, HardState, Index, Operation, Options, Position, Result, Term, failed, unsynced};
+use super::{
+    Entry, EntryKind, Error, HardState, Index, Operation, Options, Position, Result, Term, failed, unsynced,
+};
 use crate::bugs::{self, Bug};
 use crate::disk::Disk;
 
@@ -34,7 +36,7 @@ pub struct Counters {
 
 /// A change of the contents that readers see when the bytes are written.
 enum Change {
-    Entry { position: Position, offset: u64, end: u64 },
+    Entry { position: Position, kind: EntryKind, offset: u64, end: u64 },
     Segment(Arc<Segment>),
     Truncate(Position),
     Reset(Position),
@@ -273,7 +275,7 @@ impl Log {
         } else {
             self.append_uncopied(Kind::Entry(entry.kind), position, &entry.body)?;
         }
-        self.changes.push(Change::Entry { position, offset, end: self.end });
+        self.changes.push(Change::Entry { position, kind: entry.kind, offset, end: self.end });
         self.last = position;
         if self.buffer.len() < BUFFER_BYTES_MAX { Ok(()) } else { self.flush() }
     }
@@ -359,7 +361,7 @@ impl Log {
         let mut contents = self.contents.lock().expect("no user of the contents panics");
         for change in self.changes.drain(..) {
             match change {
-                Change::Entry { position, offset, end } => contents.push(position, offset, end),
+                Change::Entry { position, kind, offset, end } => contents.push(position, kind, offset, end),
                 Change::Segment(segment) => contents.open_segment(segment),
                 Change::Truncate(last) => contents.truncate(last),
                 Change::Reset(start) => contents.reset(start),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `CURRENT` | the name of the directory that counts, a space, XXH3-64 of the name in hexadecimal, a line feed |
 //! | `gen-000001/` | a tree: `MANIFEST` and its tables |
+//! | `incoming/` | the files of a tree that is being brought in; removed when the tree is opened |
 //!
 //! A tree that comes from elsewhere is written into a directory of its own, made durable, and takes over by the renaming of
 //! `CURRENT`: a crash leaves the old one or the new one.
@@ -17,8 +18,10 @@ use super::{
     version::{Flushed, Version},
 };
 use crate::disk::{Disk, join, parent};
+use crate::log::Position;
 
 const CURRENT: &str = "CURRENT";
+const INCOMING: &str = "incoming";
 const NEW_CURRENT: &str = "CURRENT.new";
 /// Longest `CURRENT` that is read, in bytes.
 const CURRENT_BYTES_MAX: u64 = 64;
@@ -83,6 +86,43 @@ pub(super) fn create<T>(
     disk.sync_dir(dir).map_err(unsynced(dir))?;
     switch(disk, dir, &name(number))?;
     Ok(generation)
+}
+
+/// Makes the empty directory into which the files of another tree are written, instead of any before, and returns it.
+pub(super) fn receive(disk: &dyn Disk, dir: &str) -> Result<String> {
+    let incoming = join(dir, INCOMING);
+    remove_incoming(disk, dir)?;
+    disk.create_dir(&incoming).at("create", &incoming)?;
+    Ok(incoming)
+}
+
+/// Makes what was received the generation that counts, after the one in the directory `current`. Its files have to be
+/// durable; their entries become so here. Returns its manifest, before which nothing has changed.
+///
+/// # Errors
+/// [`Error::Corrupt`] if it is not the tree at `position`, to which a log has to be reset.
+pub(super) fn adopt(disk: &dyn Disk, dir: &str, current: &str, position: Position) -> Result<()> {
+    let incoming = join(dir, INCOMING);
+    let manifest = Manifest::read(disk, &incoming)?;
+    if manifest.flushed.position != position || !manifest.flushed.log_reset_pending {
+        let what = "the tree that was received is not the one that was announced";
+        return Err(Error::Corrupt { file: incoming, offset: 0, what });
+    }
+    let current = number(current.rsplit('/').next().unwrap_or(current)).expect("a generation has a number");
+    let next = name(current + 1);
+    let generation = join(dir, &next);
+    disk.rename(&incoming, &generation).at("rename", &incoming)?;
+    disk.sync_dir(dir).map_err(unsynced(dir))?;
+    switch(disk, dir, &next)
+}
+
+/// Removes what was received in part, or never adopted.
+pub(super) fn remove_incoming(disk: &dyn Disk, dir: &str) -> Result<()> {
+    let incoming = join(dir, INCOMING);
+    if disk.exists(&incoming).at("look for", &incoming)? {
+        remove(disk, &incoming)?;
+    }
+    Ok(())
 }
 
 /// Makes the generation `name` of `dir` the one that counts, durably.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     bugs::{self, Bug},
-    disk::Disk,
+    disk::{Disk, parent},
 };
 
 /// A view counts as old when it holds, for so long, memtables or tables that the tree has replaced, in milliseconds.
@@ -213,15 +213,52 @@ impl Tree {
         self.applied
     }
 
-    /// Says that the log was reset to the flushed position, after a tree came from elsewhere; durable when it returns.
+    /// Says that the log was reset to the flushed position, after a tree came from elsewhere, and what the membership is;
+    /// durable when it returns.
     ///
     /// # Errors
     /// Any error is fatal.
-    pub fn log_was_reset(&mut self) -> Result<()> {
-        assert!(!self.is_flushing && !self.is_compacting, "the log is reset before work begins");
-        let flushed = Flushed { log_reset_pending: false, ..self.version.flushed.clone() };
+    pub fn log_was_reset(&mut self, membership: Bytes) -> Result<()> {
+        assert!(self.is_idle(), "the log is reset before work begins");
+        let position = self.version.flushed.position;
+        self.membership = membership.clone();
+        let flushed = Flushed { position, membership, log_reset_pending: false };
         let version = self.store.commit(|_| Ok(Edit { flushed: Some(flushed), ..Edit::default() }))?;
         self.set_version(version);
+        Ok(())
+    }
+
+    /// Whether no job is under way.
+    pub fn is_idle(&self) -> bool {
+        !self.is_flushing && !self.is_compacting
+    }
+
+    /// The membership that is recorded with the entries from here on.
+    pub fn membership(&self) -> &Bytes {
+        &self.membership
+    }
+
+    /// Makes an empty directory for the files of another tree, which [`Tree::adopt`] then goes over to; what was there before is
+    /// removed. Whoever writes them makes each durable. `dir` is the directory of this tree.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn receive(disk: &dyn Disk, dir: &str) -> Result<String> {
+        generation::receive(disk, dir)
+    }
+
+    /// Goes over to the tree that was received, which is that after the entry at `position`; durable when it returns. Views
+    /// that were made before stay as they are. The log has to be reset then ([`Tree::log_was_reset`]).
+    ///
+    /// # Errors
+    /// Any error is fatal.
+    pub fn adopt(&mut self, position: Position) -> Result<()> {
+        assert!(self.is_idle(), "no job of the tree before writes into its files");
+        assert!(self.applied < position, "a tree from elsewhere would undo what is applied");
+        let disk = Arc::clone(&self.store.context.disk);
+        let dir = parent(&self.store.dir).to_owned();
+        generation::adopt(&*disk, &dir, &self.store.dir, position)?;
+        *self = Tree::open(disk, &dir, self.store.options.clone())?;
         Ok(())
     }
 
@@ -488,6 +525,7 @@ fn clean_up(disk: &dyn Disk, dir: &str, generation: &str, manifest: &Manifest) -
         }
     }
     generation::remove_others(disk, dir, generation)?;
+    generation::remove_incoming(disk, dir)?;
     Ok(next_file_id)
 }
 

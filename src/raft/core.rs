@@ -58,7 +58,7 @@ pub enum Input {
     Paused,
     /// Change the membership; answered by [`Output::Changing`] with the same number.
     Change(u64, Vec<Change>),
-    /// The log does not have the entries up to this index any more.
+    /// The entries up to this index are in tables: this node does not need them in its log.
     Cut(Index),
     /// A whole snapshot was received.
     Snapshot(Offer),
@@ -97,6 +97,8 @@ pub enum Output {
     Committed(Vec<Entry>),
     /// Read entries from the log, from this one on, of about this many bytes; then [`Input::Fetched`].
     Fetch(Reading, Index, usize),
+    /// Nobody needs the entries up to this index: cut the log.
+    Cut(Index),
     /// The role, the term or the leader changed.
     Changed {
         /// The new term.
@@ -130,6 +132,8 @@ pub enum Output {
     Install(Position),
     /// Throw the received snapshot away: it is not needed.
     Discard(Position),
+    /// The log is reset to the snapshot, durably.
+    LogReset,
 }
 
 /// What a node starts with.
@@ -183,6 +187,8 @@ pub struct Raft {
     /// Reads that the leader was asked about, with the time.
     pub(super) asked: Vec<(u64, u64)>,
     pub(super) installing: Option<Installing>,
+    /// The token of a reset of the log that is not durable yet.
+    pub(super) resetting: Option<Token>,
     pub(super) unfit: bool,
 }
 
@@ -225,6 +231,7 @@ impl Raft {
             round: 0,
             asked: Vec::new(),
             installing: None,
+            resetting: None,
             unfit: false,
         };
         raft.election_at = raft.election_timeout(now);
@@ -340,7 +347,7 @@ impl Raft {
             Input::Transfer(to) => self.begin_transfer(now, to, outputs),
             Input::Paused => self.paused(outputs),
             Input::Change(number, changes) => self.change(now, number, &changes, outputs),
-            Input::Cut(index) => self.tail.cut(index.min(self.handed_out)),
+            Input::Cut(index) => self.cut(index, outputs),
             Input::Snapshot(offer) => self.offered(now, offer, outputs),
             Input::Installed(position) => self.installed(now, position, outputs),
             Input::SnapshotEnded(id) => self.snapshot_ended(id),
@@ -425,6 +432,10 @@ impl Raft {
 
     fn durable(&mut self, now: u64, token: Token, outputs: &mut Vec<Output>) {
         outputs.extend(self.persistence.durable(token).map(Output::Send));
+        if self.resetting.is_some_and(|reset| reset <= token) {
+            self.resetting = None;
+            outputs.push(Output::LogReset);
+        }
         self.own_vote_durable(now, token, outputs);
         if matches!(self.state, State::Leader(_)) {
             self.advance_commit(now, outputs);
@@ -481,6 +492,20 @@ impl Raft {
                 Some(oldest) if oldest.index <= self.handed_out => self.tail.forget(oldest.index),
                 Some(_) | None => break,
             }
+        }
+    }
+
+    /// Cuts the log up to `index`, except for what a follower gets that takes entries as they come: to any other a snapshot
+    /// can be sent. The core forgets the entries before the log does, so it never asks for what is gone.
+    fn cut(&mut self, index: Index, outputs: &mut Vec<Output>) {
+        let needed = match &self.state {
+            State::Leader(leader) => leader.needed_after(),
+            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => Index::MAX,
+        };
+        let index = index.min(self.handed_out).min(needed);
+        if self.installing.is_none() && self.tail.start().index < index {
+            self.tail.cut(index);
+            outputs.push(Output::Cut(index));
         }
     }
 

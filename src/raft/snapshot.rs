@@ -34,7 +34,7 @@ impl Raft {
     /// A snapshot was received whole: installs it, unless it has nothing new.
     pub(super) fn offered(&mut self, now: u64, offer: Offer, outputs: &mut Vec<Output>) {
         let position = offer.position;
-        if offer.term < self.term() || self.installing.is_some() {
+        if offer.term < self.term() || self.installing.is_some() || self.resetting.is_some() {
             return outputs.push(Output::Discard(position));
         }
         if self.term() < offer.term || self.leader() != Some(offer.from) {
@@ -71,6 +71,7 @@ impl Raft {
         self.history = History::new((position.index, configuration.clone()), Vec::new());
         outputs.push(Output::Configured(configuration));
         let token = self.persist(now, Operation::Reset(position), outputs);
+        self.resetting = Some(token);
         // To whoever leads now: the sender may be deposed, and then this says nothing to it.
         let to = self.leader().unwrap_or(offer.from);
         self.send_durably(to, Body::Matched { index: position.index }, token, outputs);

@@ -17,6 +17,7 @@ use crate::{
     driver::{self, Core, MachineClock, RecoveryError, Setup, recover},
     executor::{Clock, Limits, Reserve, Tuning},
     keyspace, log, lsm,
+    raft::{Bounds, Configuration, Timing},
 };
 
 /// Bytes of one client's replies that wait, above which its commands wait too.
@@ -163,7 +164,9 @@ fn setup(config: &Config, identity: &Identity, ran_before: bool) -> Setup {
             reserve: reserve(config),
         },
         tuning: tuning(config),
-        uncommitted_bytes_max: in_flight_bytes_max + entry_bytes_max,
+        configuration: Configuration::single(identity.node_id),
+        timing: Timing::default(),
+        bounds: Bounds { uncommitted_bytes_max: in_flight_bytes_max + entry_bytes_max, ..Bounds::default() },
     }
 }
 

@@ -180,9 +180,7 @@ impl Client {
         let reply = match self.mailbox.take()? {
             Ok(reply) => reply,
             Err(Outcome::Unknown) => {
-                let is_unsettled = matches!(self.doing, Doing::Writing(_) | Doing::Settling);
-                self.forget();
-                self.is_unsettled = is_unsettled;
+                self.lose_touch();
                 return None;
             }
             Err(Outcome::NotDone) => {
@@ -232,6 +230,18 @@ impl Client {
                 None
             }
         }
+    }
+
+    /// Nobody will answer any more, while the cluster lives on: finds out what became of the last transaction.
+    pub(super) fn lose_touch(&mut self) {
+        let is_unsettled = self.is_unsettled || matches!(self.doing, Doing::Writing(_) | Doing::Settling);
+        self.forget();
+        self.is_unsettled = is_unsettled;
+    }
+
+    /// Whether it has asked and was not answered.
+    pub(super) fn waits(&self) -> bool {
+        !matches!(self.doing, Doing::Nothing)
     }
 
     /// The node or its leadership is gone: what was asked and not answered may have been done or not.

@@ -34,7 +34,9 @@ fn leader(disk: &SimDisk) -> Arc<Shard> {
             reserve: Reserve::default(),
         },
         tuning: Tuning { limits: keyspace::Limits::default(), slow_ns: u64::MAX, reply_bytes_max: 1 << 20 },
-        uncommitted_bytes_max: 1 << 20,
+        configuration: sisyphusdb::raft::Configuration::single(1),
+        timing: sisyphusdb::raft::Timing::default(),
+        bounds: sisyphusdb::raft::Bounds::default(),
     };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let core = recover(&disk, setup, &MachineClock).unwrap();

@@ -163,7 +163,12 @@ impl World {
                 slow_ns: u64::MAX,
                 reply_bytes_max: 10_000,
             },
-            uncommitted_bytes_max: self.rng.usize(500..4_000),
+            configuration: raft::Configuration::single(1),
+            timing: raft::Timing::default(),
+            bounds: raft::Bounds {
+                uncommitted_bytes_max: self.rng.usize(500..4_000),
+                ..raft::Bounds::default()
+            },
         }
     }
 

@@ -281,10 +281,13 @@ impl Cluster {
                 let (position, configuration) = node.flushed.clone();
                 self.snapshots.push((to, Offer { from: id, term, position, configuration }));
             }
+            // The log is cut in the order of its operations; there is no hurry.
+            Output::Cut(index) if node.disk.pending.is_empty() => node.disk.cut(index),
+            Output::Cut(_) => {}
             Output::Install(position) => node.install = Some(position),
             Output::Changing(_, ChangeAnswer::Done) => self.met.changes += 1,
             Output::Configured(configuration) => self.met.joint += u64::from(configuration.is_joint()),
-            Output::Proposed(..) | Output::Changing(..) | Output::Discard(_) => {}
+            Output::Proposed(..) | Output::Changing(..) | Output::Discard(_) | Output::LogReset => {}
         }
     }
 
@@ -391,16 +394,12 @@ impl Cluster {
     /// Makes what is applied survive, and cuts the log up to `index`, if that has been applied.
     pub(super) fn flush(&mut self, id: NodeId, cut: Index) {
         let node = self.nodes.get_mut(&id).unwrap();
-        // The log is cut in the order of its operations: not between those that are on their way.
-        let changes =
-            |(_, of): &(Token, Operation)| !matches!(of, Operation::Entry(_) | Operation::HardState(_));
-        if node.install.is_some() || node.disk.pending.iter().any(changes) {
+        if node.install.is_some() {
             return;
         }
         node.flushed = node.applied.clone();
         let cut = cut.min(node.flushed.0.index);
         self.step(id, Input::Cut(cut));
-        self.nodes.get_mut(&id).unwrap().disk.cut(cut);
     }
 
     /// Proposes an entry, as the executor of a leader does.

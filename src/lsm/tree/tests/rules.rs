@@ -410,7 +410,7 @@ fn a_tree_from_elsewhere_says_that_its_log_has_to_be_reset() {
     let mut tree = open(&disk, "tree", tiny()).unwrap();
     assert_eq!(*tree.flushed(), flushed);
     assert_eq!(tree.applied().index, 40);
-    tree.log_was_reset().unwrap();
+    tree.log_was_reset(Bytes::from_static(b"voters")).unwrap();
     drop(tree);
     disk.crash();
     let tree = open(&disk, "tree", tiny()).unwrap();
