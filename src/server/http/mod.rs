@@ -17,6 +17,7 @@ mod access;
 mod data;
 mod health;
 mod limits;
+mod patient;
 mod query;
 mod reply;
 mod serve;

@@ -11,11 +11,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::patient::Patient;
+
 /// A connection that has not sent the head of a request after this time is closed, also between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest head of a request: keys in addresses may be long.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
+
+/// A client that takes nothing of its answer for so long is closed: it holds a slot that others wait for.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// After a failed accept (no descriptors are left) it is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -72,7 +77,10 @@ async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = builder.serve_connection(
+        TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)),
+        TowerToHyperService::new(router),
+    );
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
