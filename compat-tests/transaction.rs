@@ -53,6 +53,13 @@ pub(crate) const CASES: &[Case] = &[
         b> HELLO 3 => QUEUED
         b> HGETALL h => QUEUED
         b> EXEC => [?map, %["a", "1"]]
+        b> HELLO 2 => ?
+        b> MULTI => OK
+        b> HELLO 3 AUTH default any => QUEUED
+        b> HGETALL h => QUEUED
+        b> HELLO 2 AUTH nobody any => QUEUED
+        b> HGETALL h => QUEUED
+        b> EXEC => [?map, %["a", "1"], -"WRONGPASS invalid username-password pair or user is disabled.", %["a", "1"]]
         "#,
     ),
     Case(

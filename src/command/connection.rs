@@ -116,11 +116,11 @@ impl<'a> Hello<'a> {
     }
 }
 
-/// The protocol that a queued HELLO chooses for the commands behind it. One that authenticates too is not looked into:
-/// whether it succeeds is known when it runs.
-pub fn protocol_chosen(args: &Args) -> Option<Protocol> {
+/// The protocol that a queued HELLO chooses for the commands behind it; none if it will be refused.
+pub fn protocol_chosen(session: &Session, args: &Args) -> Option<Protocol> {
     let hello = Hello::parse(args).ok()?;
-    hello.protocol.filter(|_| hello.user_and_password.is_none())
+    let is_accepted = hello.user_and_password.is_none_or(|(user, password)| session.accepts(user, password));
+    hello.protocol.filter(|_| is_accepted)
 }
 
 fn hello(session: &mut Session, args: &Args, out: &mut ReplyWriter<'_>) -> Result<()> {

@@ -145,7 +145,7 @@ impl Batch<'_> {
                             db = u32::try_from(selected).expect("a database number is small");
                         }
                         if command.name == "HELLO" {
-                            protocol = command::protocol_chosen(&args).unwrap_or(protocol);
+                            protocol = command::protocol_chosen(session, &args).unwrap_or(protocol);
                         }
                         Step::Deferred(args)
                     }

@@ -156,10 +156,15 @@ impl Session {
     /// Authenticates the client; false if there is no such user or this is not its password. What it was before then
     /// stays.
     pub fn authenticate(&mut self, user: &[u8], password: &[u8]) -> bool {
-        let right = user == DEFAULT_USER.as_bytes()
-            && self.config.settings().requirepass.as_ref().is_none_or(|expected| expected.matches(password));
+        let right = self.accepts(user, password);
         self.authenticated |= right;
         right
+    }
+
+    /// Whether [`Session::authenticate`] would succeed now.
+    pub fn accepts(&self, user: &[u8], password: &[u8]) -> bool {
+        user == DEFAULT_USER.as_bytes()
+            && self.config.settings().requirepass.as_ref().is_none_or(|expected| expected.matches(password))
     }
 
     /// The user that the client acts as.
