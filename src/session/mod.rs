@@ -186,7 +186,10 @@ impl Session {
     pub fn reset(&mut self) {
         self.db = 0;
         self.protocol = Protocol::Resp2;
-        self.reply_mode = ReplyMode::On;
+        // `CLIENT REPLY SKIP` right before still takes away the reply of RESET itself, as in Redis.
+        if self.reply_mode != ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::On;
+        }
         self.queue = None;
         self.watched = 0;
         self.no_evict = false;

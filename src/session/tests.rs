@@ -155,6 +155,18 @@ fn skip_holds_for_its_own_command_and_the_next() {
 }
 
 #[test]
+fn skip_takes_away_the_reply_of_a_reset_too() {
+    let clients = Clients::new();
+    let mut session = client(&clients, 1, 0);
+    for (mode, is_kept) in [(ReplyMode::Off, true), (ReplyMode::SkipNext, false), (ReplyMode::On, true)] {
+        session.reply_mode = mode;
+        session.reset();
+        assert_eq!(session.keeps_reply(), is_kept, "{mode:?}");
+        assert!(session.keeps_reply());
+    }
+}
+
+#[test]
 fn a_queue_counts_the_memory_of_its_commands() {
     let mut queue = Queue::default();
     queue.push(&Args::from_slices(&[b"SET", b"key", b"value"]));
