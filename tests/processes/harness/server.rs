@@ -61,7 +61,7 @@ impl<'a> Launch<'a> {
             .stderr(output)
             .spawn()
             .unwrap();
-        Server { child, port: ports[0], log }
+        Server { child, port: ports[0], http_port: ports[1], log }
     }
 
     /// Runs the process with `--verify`; returns its exit status and what it printed.
@@ -79,13 +79,22 @@ impl<'a> Launch<'a> {
 
     /// As [`Launch::start`]; what it has printed if it ends instead.
     pub(crate) fn try_start(&self) -> Result<Server, String> {
-        let mut server = self.spawn();
-        let mut ended = false;
-        wait_for("the server answers PING", || {
-            ended = server.child.try_wait().unwrap().is_some();
-            ended || Client::connect(server.port).is_ok_and(|mut client| client.ping())
-        });
-        if ended { Err(server.output()) } else { Ok(server) }
+        loop {
+            let mut server = self.spawn();
+            let mut ended = false;
+            wait_for("the server answers PING", || {
+                ended = server.child.try_wait().unwrap().is_some();
+                ended || Client::connect(server.port).is_ok_and(|mut client| client.ping())
+            });
+            let output = server.output();
+            if !ended {
+                return Ok(server);
+            }
+            // Between the choice of a port and its use something else on this machine may have taken it.
+            if !output.lines().last().is_some_and(|line| line.contains("cannot listen on")) {
+                return Err(output);
+            }
+        }
     }
 }
 
@@ -93,6 +102,7 @@ impl<'a> Launch<'a> {
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
+    pub(crate) http_port: u16,
     log: PathBuf,
 }
 
