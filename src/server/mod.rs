@@ -169,7 +169,11 @@ impl Server {
             for client in self.services.clients.all() {
                 client.kill();
             }
-            while self.tasks.join_next().await.is_some() {}
+            let answered = async { while self.tasks.join_next().await.is_some() {} };
+            // Who does not take an answer must not keep what is in memory from being written out.
+            if tokio::time::timeout(patience / 2, answered).await.is_err() {
+                tracing::warn!("some clients have not taken their answers");
+            }
             self.services.shard.flush().await
         };
         let reason = match tokio::time::timeout(patience, orderly).await {

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +21,21 @@ fn sigterm_ends_the_node_in_good_order() {
     let server = Launch::new(&dir).start();
     let found = server.client().call(&[b"GET", b"key"], |reply| reply == Reply::Bulk(b"value")).unwrap();
     assert!(found, "what was acknowledged before SIGTERM is there after it");
+}
+
+#[test]
+fn who_does_not_take_an_answer_keeps_nothing_from_being_written_out() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("data");
+    let mut server = Launch::new(&dir).arg("--shutdown-timeout", "2").start();
+    assert!(server.client().set(b"large", &vec![b'x'; 48 << 20]).unwrap());
+    // More than the system keeps for a connection, and nobody reads it.
+    let mut stuck = TcpStream::connect(("127.0.0.1", server.http_port)).unwrap();
+    stuck.write_all(b"GET /get?key=large HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    stuck.read_exact(&mut [0; 1]).unwrap();
+    let status = server.terminate();
+    assert_eq!(status.code(), Some(0), "{status}:\n{}", server.output());
+    assert!(!server.output().contains("before everything was in order"), "{}", server.output());
 }
 
 #[test]
