@@ -480,8 +480,8 @@ async fn wake_when_due(shard: std::sync::Weak<Shard>, mut wakes: watch::Receiver
     loop {
         let at = *wakes.borrow_and_update();
         let Some(strong) = shard.upgrade() else { return };
-        let published = strong.core.store().published();
-        let present = published.clock.map_or(0, |clock| clock.at(strong.now()));
+        // Nothing of what is published is kept while this waits: it would keep its memtables and tables.
+        let present = strong.core.store().load().clock.map_or(0, |clock| clock.at(strong.now()));
         drop(strong);
         let wait = Duration::from_millis(at.saturating_sub(present).max(1));
         tokio::select! {

@@ -52,6 +52,11 @@ impl Room {
         self.unasked_bytes = self.unasked_bytes.saturating_add(bytes as u64);
     }
 
+    /// Whether writes are refused, since there is too little room.
+    pub(super) fn is_short(&self) -> bool {
+        self.accepted != Accepted::Writes
+    }
+
     /// Something else has changed, or may have: the disk is to be asked.
     pub(super) fn ask(&mut self) {
         self.unasked_bytes = u64::MAX;

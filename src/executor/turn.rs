@@ -401,6 +401,10 @@ impl Executor {
                 let now_ms = now.boot_us / 1000;
                 self.tree.notice_old_views(now_ms);
                 self.tree.retry(now_ms);
+                // What was deleted gives its room back when that is in tables, and no write comes to fill a memtable.
+                if self.room.is_short() {
+                    self.tree.seal();
+                }
                 self.room.ask();
             }
             Input::Wake => self.wake_at = None,

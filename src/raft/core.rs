@@ -503,7 +503,8 @@ impl Raft {
             State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => Index::MAX,
         };
         let index = index.min(self.handed_out).min(needed);
-        if self.installing.is_none() && self.tail.start().index < index {
+        // Said again although it is nothing new: what the log could not let go of then, it may now.
+        if self.installing.is_none() && self.tail.start().index <= index {
             self.tail.cut(index);
             outputs.push(Output::Cut(index));
         }
