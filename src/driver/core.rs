@@ -63,6 +63,19 @@ pub enum Errand {
     Discard(log::Position),
 }
 
+/// Who belongs to the cluster and who leads it, as far as this node knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// The current term.
+    pub term: log::Term,
+    /// What this node is in it.
+    pub role: raft::Role,
+    /// Who leads it, if that is known.
+    pub leader: Option<raft::NodeId>,
+    /// The newest membership in the log, committed or not.
+    pub configuration: raft::Configuration,
+}
+
 /// Reads of connections are numbered from here on; those of the executor, which numbers its own, never get there.
 pub const CONNECTION_READS: u64 = 1 << 63;
 
@@ -119,6 +132,7 @@ pub struct Core {
     /// When `raft` wants to be ticked.
     deadline: AtomicU64,
     errands: Mutex<Vec<Errand>>,
+    members: watch::Sender<Arc<Members>>,
     gauges: Mutex<executor::Gauges>,
     log_gauges: Mutex<LogGauges>,
     flushes: watch::Sender<Flushes>,
@@ -168,6 +182,12 @@ impl Core {
             lease_until: AtomicU64::new(raft.lease_until()),
             deadline: AtomicU64::new(raft.deadline()),
             errands: Mutex::default(),
+            members: watch::Sender::new(Arc::new(Members {
+                term: raft.term(),
+                role: raft.role(),
+                leader: raft.leader(),
+                configuration: raft.configuration().clone(),
+            })),
             gauges: Mutex::new(executor.gauges()),
             log_gauges: Mutex::default(),
             flushes: watch::Sender::new(Flushes {
@@ -209,6 +229,16 @@ impl Core {
     /// When `raft` wants to be ticked ([`raft::Input::Tick`]), in µs of CLOCK_BOOTTIME.
     pub fn deadline(&self) -> u64 {
         self.deadline.load(Ordering::Relaxed)
+    }
+
+    /// Who belongs to the cluster, and who leads it.
+    pub fn members(&self) -> Arc<Members> {
+        Arc::clone(&self.members.borrow())
+    }
+
+    /// The same, to be watched.
+    pub fn watch_members(&self) -> watch::Receiver<Arc<Members>> {
+        self.members.subscribe()
     }
 
     /// What `raft` wants done outside the shard since this was last called.
@@ -267,6 +297,10 @@ impl Core {
             }
             raft::Output::Changed { term, role, leader } => {
                 self.executor.push_quietly(Input::Changed { term, role });
+                self.members.send_modify(|members| {
+                    let configuration = members.configuration.clone();
+                    *members = Arc::new(Members { term, role, leader, configuration });
+                });
                 Errand::Changed(role, term, leader)
             }
             // The executor hears of the end of its leadership.
@@ -275,7 +309,11 @@ impl Core {
             raft::Output::NoPermit(number) => Errand::NoPermit(number),
             raft::Output::Send(message) => Errand::Send(message),
             raft::Output::Fetch(reading, from, bytes_max) => Errand::Fetch(reading, from, bytes_max),
-            raft::Output::Configured(configuration) => Errand::Configured(configuration),
+            raft::Output::Configured(configuration) => {
+                self.members
+                    .send_modify(|members| Arc::make_mut(members).configuration = configuration.clone());
+                Errand::Configured(configuration)
+            }
             raft::Output::Changing(number, answer) => Errand::Changing(number, answer),
             raft::Output::SendSnapshot(to, term) => Errand::SendSnapshot(to, term),
             raft::Output::Install(position) => return self.executor.push_quietly(Input::Install(position)),

@@ -30,7 +30,7 @@ use tokio::{
 
 pub use self::{
     clock::MachineClock,
-    core::{CONNECTION_READS, Core, Errand, Fatal, Flushes, LogGauges, LogInput, Scratch, Task},
+    core::{CONNECTION_READS, Core, Errand, Fatal, Flushes, LogGauges, LogInput, Members, Scratch, Task},
     inbox::Inbox,
     recovery::{RecoveryError, Setup, receive_snapshot, recover, verify},
 };
