@@ -1,4 +1,4 @@
-//! The opening (`opening`) on the streams of both calls.
+//! The opening (`opening`) on the streams of all calls.
 
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -76,6 +76,7 @@ macro_rules! opens {
 
 opens!(Packet, packet, Reply, reply);
 opens!(SnapshotPacket, snapshot_packet, SnapshotReply, snapshot_reply);
+opens!(MeetPacket, meet_packet, MeetReply, meet_reply);
 
 /// The dialler's part, after its hello: returns when the acceptor has let it in and has shown that it may be spoken to.
 pub(super) async fn dialled<Q: Request, A: Answer>(
@@ -94,12 +95,27 @@ pub(super) async fn dialled<Q: Request, A: Answer>(
     Ok(hello.check_welcome(secret, &challenge, &welcome)?)
 }
 
-/// Whom an acceptor lets in.
-pub(super) struct Door<'a> {
-    pub(super) cluster: u128,
-    pub(super) shard: u32,
-    pub(super) node: NodeId,
-    pub(super) secret: Option<&'a Secret>,
+/// Whom an acceptor lets in, if they have the secret.
+pub(super) enum Door {
+    /// Who wants to know who is there.
+    Anybody,
+    /// Who means this node of this cluster.
+    Member {
+        /// None if this node belongs to no cluster yet.
+        cluster: Option<u128>,
+        shard: u32,
+        node: NodeId,
+    },
+}
+
+impl Door {
+    fn check(&self, hello: &Hello) -> Result<(), Refusal> {
+        match *self {
+            Self::Anybody => hello.check_to_anybody(),
+            Self::Member { cluster: None, .. } => Err(Refusal::NoCluster),
+            Self::Member { cluster: Some(cluster), shard, node } => hello.check(cluster, shard, node),
+        }
+    }
 }
 
 /// The acceptor's part: returns who has been let in.
@@ -108,19 +124,20 @@ pub(super) struct Door<'a> {
 ///
 /// Who it says it is, if it said anything that can be read, and why it is not let in.
 pub(super) async fn accepted<Q: Request, A: Answer>(
-    door: Door<'_>,
+    door: Door,
+    secret: Option<&Secret>,
     requests: &mut Streaming<Q>,
     answers: &mpsc::Sender<Result<A, Status>>,
 ) -> Result<NodeId, (NodeId, LinkError)> {
     let hello = next(requests, Q::into_hello, "a stream begins with a hello");
     let hello = hello.await.and_then(|hello| Ok(Hello::from_wire(&hello)?)).map_err(|error| (0, error))?;
     let rest = async {
-        hello.check(door.cluster, door.shard, door.node)?;
+        door.check(&hello)?;
         let challenge = Challenge::new();
         answer(answers, A::from_challenge(challenge.to_wire())).await?;
         let proof = next(requests, Q::into_proof, "a challenge is answered with a proof").await?;
-        hello.check_proof(door.secret, &challenge, &proof)?;
-        answer(answers, A::from_welcome(hello.welcome(door.secret, &challenge))).await
+        hello.check_proof(secret, &challenge, &proof)?;
+        answer(answers, A::from_welcome(hello.welcome(secret, &challenge))).await
     };
     rest.await.map(|()| hello.from).map_err(|error| (hello.from, error))
 }

@@ -17,6 +17,9 @@
 //!
 //! # Identity
 //!
+//! A node listens before it belongs to a cluster: it answers who it is ([`meet`], [`Host`]), so that a cluster can be
+//! formed, and refuses the rest. [`Transport::join`] makes it a member.
+//!
 //! A stream opens with an exchange (`opening`) of version, cluster, shard, and both nodes, and of proofs that both have the
 //! secret. What does not fit is refused with a status that says why, logged once per change and shown by
 //! [`Transport::status`]. After that, every message is held against the opening, and whatever this version does not know
@@ -52,6 +55,7 @@ mod convert;
 mod exchange;
 mod link;
 mod malformed;
+mod meeting;
 mod opening;
 mod outbox;
 mod peer;
@@ -62,7 +66,13 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::{
     net::TcpListener,
@@ -74,6 +84,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 pub use link::{LinkError, LinkState, LinkStatus};
 pub use malformed::Malformed;
+pub use meeting::{Belonging, Host, Introduction, meet};
 pub use opening::{Refusal, Secret};
 pub use security::{Security, Tls, Unprotected, check_protected};
 pub use snapshot::{Offered, Snapshot, SnapshotError, SnapshotFile, SnapshotHeader, SnapshotOutcome};
@@ -85,17 +96,6 @@ use crate::{
 use peer::Peer;
 use refusals::Refusals;
 use service::Service;
-
-/// Who this node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// This node.
-    pub node_id: NodeId,
-    /// Its cluster.
-    pub cluster_id: u128,
-    /// The shard whose messages are moved.
-    pub shard: u32,
-}
 
 /// How the transport works.
 #[derive(Clone, Debug)]
@@ -158,13 +158,21 @@ pub struct TransportStatus {
 
 /// What all tasks know.
 struct Shared {
-    identity: Identity,
+    node_id: NodeId,
+    shard: u32,
     config: Config,
-    handler: Arc<dyn Handler>,
+    host: Arc<dyn Host>,
+    joined: OnceLock<Joined>,
     peers: Mutex<BTreeMap<NodeId, Link>>,
     refusals: Refusals,
     /// A node receives one snapshot at a time.
     receiving: Semaphore,
+}
+
+/// What a member of a cluster has, and a node that is none has not.
+struct Joined {
+    cluster_id: u128,
+    handler: Arc<dyn Handler>,
 }
 
 /// A peer and the task that keeps its stream.
@@ -183,24 +191,34 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Serves peers on `listeners`; [`Transport::connect`] says whom to speak to.
+    /// Serves peers of the node `node_id` on `listeners`. Until [`Transport::join`] they learn who it is, from `host`,
+    /// and nothing else.
     ///
     /// # Errors
     ///
     /// The certificates cannot be used.
     pub fn start(
         config: Config,
-        identity: Identity,
+        node_id: NodeId,
+        shard: u32,
         listeners: Vec<TcpListener>,
-        handler: Arc<dyn Handler>,
+        host: Arc<dyn Host>,
         runtime: Handle,
     ) -> Result<Self, StartError> {
-        assert!(identity.node_id != 0, "0 is nobody");
+        assert!(node_id != 0, "0 is nobody");
         let invalid = |error| StartError::Tls(connection::with_causes(&error));
         let tls = config.security.tls.clone();
         connection::endpoint("localhost:1", tls.as_ref()).map_err(invalid)?;
-        let (peers, refusals, receiving) = (Mutex::default(), Refusals::default(), Semaphore::new(1));
-        let shared = Arc::new(Shared { identity, config, handler, peers, refusals, receiving });
+        let shared = Arc::new(Shared {
+            node_id,
+            shard,
+            config,
+            host,
+            joined: OnceLock::new(),
+            peers: Mutex::default(),
+            refusals: Refusals::default(),
+            receiving: Semaphore::new(1),
+        });
         let (stop, stopped) = watch::channel(false);
         let mut transport = Self {
             addresses: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
@@ -220,14 +238,23 @@ impl Transport {
         Ok(transport)
     }
 
+    /// The node belongs to this cluster from now on, and `handler` hears its peers. [`Transport::connect`] says whom to
+    /// speak to. To be called once.
+    pub fn join(&self, cluster_id: u128, handler: Arc<dyn Handler>) {
+        assert!(cluster_id != 0, "a cluster has an id");
+        let joined = self.shared.joined.set(Joined { cluster_id, handler });
+        assert!(joined.is_ok(), "a node belongs to one cluster for ever");
+    }
+
     /// Where it listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
     /// Speaks to these nodes from now on, and to no others; this node itself may be among them. A peer with the address of
-    /// before keeps its stream.
+    /// before keeps its stream. The node has joined them before.
     pub fn connect(&self, members: &BTreeMap<NodeId, String>) {
+        assert!(self.shared.joined.get().is_some(), "only a member speaks to members");
         let mut peers = self.shared.lock();
         peers.retain(|id, link| {
             let stays = members.get(id) == Some(&link.peer.address);
@@ -237,7 +264,7 @@ impl Transport {
             stays
         });
         for (id, address) in members {
-            if *id != self.shared.identity.node_id && !peers.contains_key(id) {
+            if *id != self.shared.node_id && !peers.contains_key(id) {
                 let outbox_bytes_max = self.shared.config.outbox_bytes_max;
                 let peer = Arc::new(Peer::new(*id, address.clone(), outbox_bytes_max));
                 let run = Arc::clone(&peer).run(Arc::clone(&self.shared));
@@ -250,7 +277,7 @@ impl Transport {
     /// Sends `message` as soon as possible, and returns whether it waits for that. If not, it was dropped: the receiver is
     /// no member, there is no stream to it, or too much waits already.
     pub fn send(&self, message: Message) -> bool {
-        debug_assert_eq!(message.from, self.shared.identity.node_id, "a node speaks for itself");
+        debug_assert_eq!(message.from, self.shared.node_id, "a node speaks for itself");
         self.shared.peer(message.to).is_some_and(|peer| peer.send(message))
     }
 
@@ -317,6 +344,11 @@ impl Link {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Link>> {
         self.peers.lock().expect("nothing panics while it has the peers")
+    }
+
+    /// What the streams of a member know.
+    fn joined(&self) -> &Joined {
+        self.joined.get().expect("only a member opens streams, and only to a member they are open")
     }
 
     fn peer(&self, id: NodeId) -> Option<Arc<Peer>> {

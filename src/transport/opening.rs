@@ -57,6 +57,9 @@ pub enum Refusal {
         /// Of this node.
         ours: u128,
     },
+    /// This node is not in a cluster yet, and the other means one that is.
+    #[error("this node belongs to no cluster yet")]
+    NoCluster,
     /// The other means another shard.
     #[error("it is of shard {theirs}, this is shard {ours}")]
     Shard {
@@ -90,6 +93,7 @@ impl Refusal {
         let code = match self {
             Self::Secret => Code::Unauthenticated,
             Self::Malformed(_) => Code::InvalidArgument,
+            Self::NoCluster => Code::Unavailable,
             Self::Version(_)
             | Self::Cluster { .. }
             | Self::Shard { .. }
@@ -121,6 +125,11 @@ impl Hello {
     /// A new one.
     pub(super) fn new(cluster: u128, shard: u32, from: NodeId, to: NodeId) -> Self {
         Self { cluster, shard, from, to, nonce: nonce() }
+    }
+
+    /// One that asks who is there. No member is so addressed: what is proved in a meeting opens nothing else.
+    pub(super) fn to_anybody(from: NodeId) -> Self {
+        Self::new(0, 0, from, 0)
     }
 
     pub(super) fn to_wire(&self) -> proto::Hello {
@@ -165,6 +174,17 @@ impl Hello {
             return Err(Refusal::Sender(self.from));
         }
         Ok(())
+    }
+
+    /// Checks that it is meant for whoever answers. That may be the dialler itself, which then learns that.
+    pub(super) fn check_to_anybody(&self) -> Result<(), Refusal> {
+        if self.from == 0 {
+            return Err(Refusal::Sender(self.from));
+        }
+        match (self.cluster, self.shard, self.to) {
+            (0, 0, 0) => Ok(()),
+            _ => Err(Refusal::Malformed("a meeting is with whoever answers")),
+        }
     }
 
     /// Returns what the dialler shows.
@@ -295,6 +315,16 @@ mod tests {
         assert_eq!(Hello::from_wire(&other), Err(Refusal::Version(9)));
         let short = proto::Hello { nonce: Bytes::from_static(b"short"), ..hello.to_wire() };
         assert!(matches!(Hello::from_wire(&short), Err(Refusal::Malformed(_))));
+    }
+
+    #[test]
+    fn a_meeting_is_with_anybody_and_with_nobody_else() {
+        assert_eq!(Hello::to_anybody(1).check_to_anybody(), Ok(()));
+        assert_eq!(Hello::to_anybody(0).check_to_anybody(), Err(Refusal::Sender(0)));
+        assert!(matches!(Hello::to_anybody(1).check(7, 0, 2), Err(Refusal::Cluster { .. })));
+        for hello in [Hello::new(7, 0, 1, 0), Hello::new(0, 1, 1, 0), Hello::new(0, 0, 1, 2)] {
+            assert!(matches!(hello.check_to_anybody(), Err(Refusal::Malformed(_))), "{hello:?}");
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Peer {
 
     /// Keeps a stream to the peer, for ever.
     pub(super) async fn run(self: Arc<Self>, shared: Arc<Shared>) -> Infallible {
-        let mut backoff = Backoff::new(shared.identity.node_id ^ self.id.rotate_left(32));
+        let mut backoff = Backoff::new(shared.node_id ^ self.id.rotate_left(32));
         loop {
             let opened = self.opened.load(Ordering::Relaxed);
             let Err(error) = self.stream(&shared).await;
@@ -111,7 +111,7 @@ impl Peer {
             }
             if opened < self.opened.load(Ordering::Relaxed) {
                 backoff.reset();
-                shared.handler.unreachable(self.id);
+                shared.joined().handler.unreachable(self.id);
             }
             tokio::select! {
                 () = sleep(backoff.next()) => {}
@@ -157,6 +157,6 @@ fn packet(kind: proto::packet::Kind) -> proto::Packet {
 impl Shared {
     /// Returns a new hello to `to`.
     pub(super) fn hello(&self, to: NodeId) -> Hello {
-        Hello::new(self.identity.cluster_id, self.identity.shard, self.identity.node_id, to)
+        Hello::new(self.joined().cluster_id, self.shard, self.node_id, to)
     }
 }

@@ -10,10 +10,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
-    LinkError, Shared,
+    Joined, LinkError, Shared,
     assembly::Assembly,
     connection::OPENING_MAX,
     exchange::{self, Answer, Door, accepted},
+    meeting,
     opening::Refusal,
     snapshot,
 };
@@ -33,6 +34,7 @@ type Answers<A> = ReceiverStream<Result<A, Status>>;
 impl proto::peer_server::Peer for Service {
     type MessagesStream = Answers<proto::Reply>;
     type SnapshotStream = Answers<proto::SnapshotReply>;
+    type MeetStream = Answers<proto::MeetReply>;
 
     async fn messages(
         &self,
@@ -41,8 +43,8 @@ impl proto::peer_server::Peer for Service {
         let (answers, outgoing) = mpsc::channel(2);
         let (service, mut requests) = (self.clone(), requests.into_inner());
         tokio::spawn(async move {
-            let Some(from) = service.open(&mut requests, &answers).await else { return };
-            let error = service.receive(from, &mut requests).await;
+            let Some((from, joined)) = service.open_to_members(&mut requests, &answers).await else { return };
+            let error = service.receive(joined, from, &mut requests).await;
             tracing::info!(peer = format!("{from:016x}"), %error, "a stream from a peer ended");
             // The peer may be gone, and then hears nothing.
             drop(answers.send(Err(error.to_status())).await);
@@ -57,51 +59,86 @@ impl proto::peer_server::Peer for Service {
         let (answers, outgoing) = mpsc::channel(2);
         let (service, mut packets) = (self.clone(), packets.into_inner());
         tokio::spawn(async move {
-            let Some(from) = service.open(&mut packets, &answers).await else { return };
-            let received = snapshot::receive(&service.shared, from, &mut packets, &answers);
+            let Some((from, joined)) = service.open_to_members(&mut packets, &answers).await else { return };
+            let received = snapshot::receive(&service.shared, &joined.handler, from, &mut packets, &answers);
             // Stopped, it breaks off, and goes on after the next start.
             service.unless_stopped(received).await;
+        });
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    async fn meet(
+        &self,
+        packets: Request<Streaming<proto::MeetPacket>>,
+    ) -> Result<Response<Self::MeetStream>, Status> {
+        let (answers, outgoing) = mpsc::channel(2);
+        let (service, mut packets) = (self.clone(), packets.into_inner());
+        tokio::spawn(async move {
+            let Some(from) = service.open(Door::Anybody, &mut packets, &answers).await else { return };
+            let host = &*service.shared.host;
+            let met = timeout(OPENING_MAX, meeting::receive(host, from, &mut packets, &answers));
+            let Some(met) = service.unless_stopped(met).await else { return };
+            if let Err(error) = met.unwrap_or(Err(LinkError::Late)) {
+                service.refuse(from, &error, &answers).await;
+            }
         });
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 }
 
 impl Service {
-    /// Lets a peer in, or tells it why not.
-    async fn open<Q: exchange::Request, A: Answer>(
+    /// Lets a member of the cluster in, if this node is one, or tells it why not.
+    async fn open_to_members<Q: exchange::Request, A: Answer>(
         &self,
         requests: &mut Streaming<Q>,
         answers: &mpsc::Sender<Result<A, Status>>,
-    ) -> Option<NodeId> {
+    ) -> Option<(NodeId, &Joined)> {
         let shared = &self.shared;
-        let door = Door {
-            cluster: shared.identity.cluster_id,
-            shard: shared.identity.shard,
-            node: shared.identity.node_id,
-            secret: shared.config.security.secret.as_ref(),
-        };
-        let opened = timeout(OPENING_MAX, accepted(door, requests, answers));
+        let joined = shared.joined.get();
+        let cluster = joined.map(|joined| joined.cluster_id);
+        let door = Door::Member { cluster, shard: shared.shard, node: shared.node_id };
+        let from = self.open(door, requests, answers).await?;
+        shared.refusals.forget(from);
+        if let Some(peer) = shared.peer(from) {
+            peer.seen();
+        }
+        joined.map(|joined| (from, joined))
+    }
+
+    /// Lets a node in, or tells it why not.
+    async fn open<Q: exchange::Request, A: Answer>(
+        &self,
+        door: Door,
+        requests: &mut Streaming<Q>,
+        answers: &mpsc::Sender<Result<A, Status>>,
+    ) -> Option<NodeId> {
+        let secret = self.shared.config.security.secret.as_ref();
+        let opened = timeout(OPENING_MAX, accepted(door, secret, requests, answers));
         let opened = self.unless_stopped(opened).await?;
         match opened.unwrap_or(Err((0, LinkError::Late))) {
-            Ok(from) => {
-                shared.refusals.forget(from);
-                if let Some(peer) = shared.peer(from) {
-                    peer.seen();
-                }
-                Some(from)
-            }
+            Ok(from) => Some(from),
             Err((from, error)) => {
-                shared.refusals.add(from, &error);
-                drop(answers.send(Err(error.to_status())).await);
+                self.refuse(from, &error, answers).await;
                 None
             }
         }
     }
 
+    async fn refuse<A>(&self, from: NodeId, error: &LinkError, answers: &mpsc::Sender<Result<A, Status>>) {
+        self.shared.refusals.add(from, error);
+        // The peer may be gone, and then hears nothing.
+        drop(answers.send(Err(error.to_status())).await);
+    }
+
     /// Hands on what a peer says, until the stream ends.
-    async fn receive(&self, from: NodeId, requests: &mut Streaming<proto::Packet>) -> LinkError {
+    async fn receive(
+        &self,
+        joined: &Joined,
+        from: NodeId,
+        requests: &mut Streaming<proto::Packet>,
+    ) -> LinkError {
         let shared = &self.shared;
-        let mut assembly = Assembly::new(from, shared.identity.node_id, shared.config.entry_bytes_max);
+        let mut assembly = Assembly::new(from, shared.node_id, shared.config.entry_bytes_max);
         loop {
             let batch = match self.unless_stopped(requests.message()).await {
                 None | Some(Ok(None)) => return LinkError::Closed,
@@ -127,7 +164,7 @@ impl Service {
                 peer.count_received(messages.len());
             }
             if !messages.is_empty() {
-                shared.handler.received(messages);
+                joined.handler.received(messages);
             }
             if let Err(malformed) = taken {
                 shared.refusals.add(from, &malformed.into());

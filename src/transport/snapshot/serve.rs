@@ -6,7 +6,7 @@ use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tonic::{Status, Streaming};
 
 use super::{
-    super::{LinkError, Shared, opening::Refusal},
+    super::{Handler, LinkError, Shared, opening::Refusal},
     Offered, SnapshotHeader, SnapshotOutcome,
     receive::{ReceiveError, Receiving},
 };
@@ -44,11 +44,12 @@ impl From<Refusal> for Stop {
 /// Takes what node `from` sends after the opening, and tells it what became of it.
 pub(in super::super) async fn receive(
     shared: &Shared,
+    handler: &Arc<dyn Handler>,
     from: NodeId,
     packets: &mut Packets,
     answers: &Answers,
 ) {
-    let outcome = match take(shared, from, packets, answers).await {
+    let outcome = match take(shared, handler, from, packets, answers).await {
         Ok(outcome) => outcome,
         Err(Stop::Refused(why)) => SnapshotOutcome::Refused(why),
         Err(Stop::Link(error)) => {
@@ -63,6 +64,7 @@ pub(in super::super) async fn receive(
 
 async fn take(
     shared: &Shared,
+    handler: &Arc<dyn Handler>,
     from: NodeId,
     packets: &mut Packets,
     answers: &Answers,
@@ -74,13 +76,13 @@ async fn take(
     let Ok(_alone) = shared.receiving.try_acquire() else {
         return Err(Stop::Refused("another snapshot is being received".to_owned()));
     };
-    let (disk, dir) = match shared.handler.snapshot_offered(&header) {
+    let (disk, dir) = match handler.snapshot_offered(&header) {
         Offered::Take { disk, dir } => (disk, dir),
         Offered::NotNeeded => return Ok(SnapshotOutcome::NotNeeded),
         Offered::Refused(why) => return Err(Stop::Refused(why)),
     };
     let files = header.files.clone();
-    let mut receiving = blocking(shared, move || Receiving::begin(disk, dir, files)).await?;
+    let mut receiving = blocking(handler, move || Receiving::begin(disk, dir, files)).await?;
     let (file, offset) = receiving.position();
     let file = u32::try_from(file).expect("the header has fewer files");
     answer(answers, snapshot_reply::Kind::Resume(proto::SnapshotResume { file, offset })).await?;
@@ -88,10 +90,10 @@ async fn take(
         let snapshot_packet::Kind::Chunk(chunk) = next(packets).await? else {
             return Err(Refusal::Malformed("only chunks follow the header").into());
         };
-        receiving = blocking(shared, move || receiving.write(&chunk.data).map(|()| receiving)).await?;
+        receiving = blocking(handler, move || receiving.write(&chunk.data).map(|()| receiving)).await?;
     }
-    blocking(shared, move || receiving.finish()).await?;
-    Ok(shared.handler.snapshot_received(header).await)
+    blocking(handler, move || receiving.finish()).await?;
+    Ok(handler.snapshot_received(header).await)
 }
 
 async fn next(packets: &mut Packets) -> Result<snapshot_packet::Kind, LinkError> {
@@ -107,10 +109,10 @@ async fn answer(answers: &Answers, kind: snapshot_reply::Kind) -> Result<(), Lin
 
 /// Works with the disk, where that holds nobody up. A disk that failed ends the node.
 async fn blocking<T: Send + 'static>(
-    shared: &Shared,
+    handler: &Arc<dyn Handler>,
     work: impl FnOnce() -> Result<T, ReceiveError> + Send + 'static,
 ) -> Result<T, Stop> {
-    let handler = Arc::clone(&shared.handler);
+    let handler = Arc::clone(handler);
     let done = spawn_blocking(move || {
         work().map_err(|error| match error {
             ReceiveError::Refused(why) => Stop::Refused(why),

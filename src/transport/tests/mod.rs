@@ -1,5 +1,6 @@
 //! Nodes on loopback, and peers that do not keep to the protocol.
 
+mod meeting;
 mod misbehaving;
 mod outbox;
 mod snapshots;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use tokio::{net::TcpListener, runtime::Handle, sync::watch, time::timeout};
 
 use super::{
-    Config, Handler, Identity, LinkState, Offered, Outcome, Secret, Security, SnapshotHeader,
+    Config, Handler, Host, Introduction, LinkState, Offered, Outcome, Secret, Security, SnapshotHeader,
     SnapshotOutcome, Transport,
 };
 use crate::{
@@ -22,6 +23,10 @@ use crate::{
 };
 
 const CLUSTER: u128 = 0xC1;
+
+/// A node that is to belong to this one belongs to none.
+const NO_CLUSTER: u128 = 0;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a node was told.
@@ -32,6 +37,7 @@ struct Told {
     offered: Vec<SnapshotHeader>,
     snapshots: Vec<SnapshotHeader>,
     disk_failures: Vec<String>,
+    guests: Vec<Introduction>,
 }
 
 /// What is answered to the offer of a snapshot.
@@ -46,11 +52,13 @@ struct Recorder {
     told: watch::Sender<Told>,
     disk: SimDisk,
     answer: Answer,
+    introduction: Introduction,
 }
 
 impl Recorder {
     fn new(answer: Answer) -> Self {
-        Self { told: watch::Sender::default(), disk: SimDisk::new(1), answer }
+        let introduction = meeting::introduction(2);
+        Self { told: watch::Sender::default(), disk: SimDisk::new(1), answer, introduction }
     }
 }
 
@@ -80,6 +88,13 @@ impl Handler for Recorder {
 
     fn disk_failed(&self, error: &std::io::Error) {
         self.told.send_modify(|told| told.disk_failures.push(error.to_string()));
+    }
+}
+
+impl Host for Recorder {
+    fn met(&self, guest: Introduction) -> Introduction {
+        self.told.send_modify(|told| told.guests.push(guest));
+        self.introduction.clone()
     }
 }
 
@@ -117,11 +132,17 @@ impl Node {
     ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let told = Arc::new(recorder);
-        let identity = Identity { node_id: id, cluster_id, shard: 0 };
-        let handler: Arc<dyn Handler> = Arc::<Recorder>::clone(&told);
-        let transport =
-            Transport::start(config, identity, vec![listener], handler, Handle::current()).unwrap();
-        Self { id, transport, told }
+        let host = Arc::<Recorder>::clone(&told);
+        let transport = Transport::start(config, id, 0, vec![listener], host, Handle::current()).unwrap();
+        let node = Self { id, transport, told };
+        node.join(cluster_id);
+        node
+    }
+
+    fn join(&self, cluster_id: u128) {
+        if cluster_id != NO_CLUSTER {
+            self.transport.join(cluster_id, Arc::<Recorder>::clone(&self.told));
+        }
     }
 
     fn address(&self) -> String {

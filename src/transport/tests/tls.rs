@@ -90,8 +90,7 @@ async fn a_key_that_is_none_is_told_at_the_start() {
     let mut tls = authority.sign("127.0.0.1", &authority);
     tls.key_pem = b"no key".to_vec();
     let config = Config { security: Security { secret: None, tls: Some(tls) }, ..Config::default() };
-    let identity = Identity { node_id: 1, cluster_id: CLUSTER, shard: 0 };
-    let handler = Arc::new(Recorder::new(Answer::Take));
-    let started = Transport::start(config, identity, Vec::new(), handler, Handle::current());
+    let host = Arc::new(Recorder::new(Answer::Take));
+    let started = Transport::start(config, 1, 0, Vec::new(), host, Handle::current());
     assert!(matches!(started, Err(StartError::Tls(_))));
 }
