@@ -62,7 +62,7 @@ impl Executor {
         assert!(self.leadership.is_none(), "a term begins once");
         let seed = self.seed.u64(..);
         let view = self.tree.view();
-        let mut leadership = Leadership::new(term, &view, self.system.stamp, now, seed)?;
+        let mut leadership = Leadership::new(term, &view, self.system.stamp, self.permits, now, seed)?;
         leadership.state.limits = self.tuning.limits.clone();
         self.leadership = Some(leadership);
         // What is due is looked for anew: the term before may have waited for something that never was.

@@ -43,14 +43,22 @@ pub(super) struct Leadership {
     pub(super) stalled: Vec<(u64, Message)>,
     /// The leadership is being handed over.
     pub(super) pausing: Option<Pausing>,
-    /// The number of the last permit asked for, and of the last one given.
+    /// The number of the last permit asked for, and of the last one given. They go on where those of the leadership before
+    /// ended: what was asked for then says nothing of what is evaluated now.
     pub(super) permits_asked: u64,
     pub(super) permits_given: u64,
 }
 
 impl Leadership {
-    /// Begins on the applied state, whose newest stamp is `stamp`.
-    pub(super) fn new(term: Term, view: &lsm::View, stamp: u64, now: Now, seed: u64) -> lsm::Result<Self> {
+    /// Begins on the applied state, whose newest stamp is `stamp`; `permits` were asked for by leaderships before.
+    pub(super) fn new(
+        term: Term,
+        view: &lsm::View,
+        stamp: u64,
+        permits: u64,
+        now: Now,
+        seed: u64,
+    ) -> lsm::Result<Self> {
         let mut rng = fastrand::Rng::with_seed(seed);
         let ahead_ms = stamp.saturating_sub(now.wall_ms);
         if ahead_ms > AHEAD_MS_MAX {
@@ -70,8 +78,8 @@ impl Leadership {
             chain: ChainProgress::new(1),
             stalled: Vec::new(),
             pausing: None,
-            permits_asked: 0,
-            permits_given: 0,
+            permits_asked: permits,
+            permits_given: permits,
         })
     }
 }

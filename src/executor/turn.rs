@@ -240,6 +240,8 @@ pub struct Executor {
     /// Another node leads, or none. While this node stands for election, commands wait for the outcome.
     pub(super) follows: bool,
     pub(super) leadership: Option<Leadership>,
+    /// How many permits were asked for by the leaderships that have ended.
+    pub(super) permits: u64,
     pub(super) queue: VecDeque<Message>,
     /// Messages that are away while their data is read.
     pub(super) loading: usize,
@@ -275,6 +277,7 @@ impl Executor {
             leads: None,
             follows: false,
             leadership: None,
+            permits: 0,
             queue: VecDeque::new(),
             loading: 0,
             seed: fastrand::Rng::with_seed(seed),
@@ -449,6 +452,7 @@ impl Executor {
         self.leads = (role == Role::Leader).then_some(term);
         self.follows = role == Role::Follower;
         if let Some(mut leadership) = self.leadership.take() {
+            self.permits = leadership.permits_asked;
             for piece in leadership.held.split_off(0).into_iter().flat_map(|held| held.pieces) {
                 outputs.push(Output::Lose(piece.recipient, Outcome::Unknown));
             }

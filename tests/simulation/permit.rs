@@ -52,10 +52,29 @@ impl Node {
     /// The leader of term 1, whose no-op is applied.
     fn leader() -> Self {
         let mut node = Self::new();
-        node.turn(Input::Changed { term: 1, role: Role::Leader });
-        node.turn(committed(1, EntryKind::Noop, Bytes::new()));
-        assert!(node.executor.is_leading());
+        node.lead(1, 1);
         node
+    }
+
+    /// Becomes the leader of a term, and applies its no-op at `index`.
+    fn lead(&mut self, term: u64, index: u64) {
+        self.turn(Input::Changed { term, role: Role::Leader });
+        let noop = Entry { index, term, kind: EntryKind::Noop, body: Bytes::new() };
+        self.turn(Input::Committed(vec![noop]));
+        assert!(self.executor.is_leading());
+    }
+
+    /// Sends a command that writes, and lets its entry be appended and applied at `index`.
+    fn write(&mut self, words: &[&str], index: u64) -> Arc<Mailbox> {
+        let written = self.send(words);
+        let at = self.outputs.iter().position(|output| matches!(output, Output::Propose(_)));
+        let Output::Propose(proposal) = self.outputs.remove(at.expect("a write is proposed")) else {
+            unreachable!("it was just found")
+        };
+        self.turn(Input::Proposed(proposal.id, Verdict::Accepted));
+        assert!(written.take().is_none(), "accepted is not applied");
+        self.turn(committed(index, EntryKind::Effects, proposal.body));
+        written
     }
 
     fn turn(&mut self, input: Input) {
@@ -94,11 +113,7 @@ fn committed(index: u64, kind: EntryKind, body: Bytes) -> Input {
 /// A leader with a key that a client was told is written.
 fn leader_with_a_key() -> Node {
     let mut node = Node::leader();
-    let written = node.send(&["SET", "key", "old"]);
-    let Some(Output::Propose(proposal)) = node.outputs.pop() else { panic!("a write is proposed") };
-    node.turn(Input::Proposed(proposal.id, Verdict::Accepted));
-    assert!(written.take().is_none(), "accepted is not applied");
-    node.turn(committed(2, EntryKind::Effects, proposal.body));
+    let written = node.write(&["SET", "key", "old"], 2);
     assert_eq!(written.take().unwrap().unwrap(), b"+OK\r\n");
     node
 }
@@ -111,6 +126,21 @@ fn a_read_is_answered_when_a_permit_made_after_it_is_there() {
     node.turn(Input::Permit(asked - 1));
     assert!(read.take().is_none(), "that permit was made before the read was evaluated");
     node.turn(Input::Permit(asked));
+    assert_eq!(read.take().unwrap().unwrap(), b"$3\r\nold\r\n");
+}
+
+#[test]
+fn a_permit_of_a_leadership_before_says_nothing_of_this_one() {
+    let mut node = leader_with_a_key();
+    node.send(&["GET", "key"]);
+    let before = node.asked().expect("a drain without an entry needs a permit");
+    node.turn(Input::Changed { term: 2, role: Role::Follower });
+    node.lead(3, 3);
+    let read = node.send(&["GET", "key"]);
+    // Asked for in term 1, proved in term 3, but before this read was evaluated.
+    node.turn(Input::Permit(before));
+    assert!(read.take().is_none(), "nobody has proved the leadership since");
+    node.turn(Input::Permit(node.asked().unwrap()));
     assert_eq!(read.take().unwrap().unwrap(), b"$3\r\nold\r\n");
 }
 
