@@ -123,7 +123,8 @@ pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<
     if took_part && !setup.ran_before && !bugs::on(Bug::BootUnchecked) {
         return Err(RecoveryError::Nameless);
     }
-    if tree.flushed().log_reset_pending {
+    let is_reset_pending = tree.flushed().log_reset_pending;
+    if is_reset_pending {
         // The log may have been reset before the mark was cleared: then it has what came since.
         if check_boot(&log, position, start, last).is_err() {
             // No node is in a term before that of its last entry: what comes without a log comes without a vote.
@@ -134,16 +135,8 @@ pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<
             log.sync()?;
             (start, last) = (position, position);
         }
-        // A new node that begins with somebody's copy is a member of no cluster but its own.
-        let membership = match setup.ran_before {
-            true => tree.membership().clone(),
-            false => setup.configuration.encode(),
-        };
-        tree.log_was_reset(membership)?;
     }
-    if tree.membership().is_empty() {
-        tree.set_membership(setup.configuration.encode());
-    }
+    settle_membership(&mut tree, is_reset_pending, setup.ran_before, &setup.configuration)?;
     check_boot(&log, position, start, last)?;
     let configuration = Configuration::decode(tree.membership().clone());
     let configuration = configuration.ok_or(RecoveryError::Membership(position.index))?;
@@ -166,6 +159,23 @@ pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<
         seed: seeds.u64(..),
     };
     Ok(Core::new(executor, log, Raft::new(start, clock.boot_ns() / 1000)))
+}
+
+/// A new node that begins with somebody's copy is a member of no cluster but its own, and says so in the tables: also if it
+/// was begun under another id before, which a crash has forgotten.
+fn settle_membership(
+    tree: &mut Tree,
+    is_reset_pending: bool,
+    ran_before: bool,
+    first: &Configuration,
+) -> Result<(), lsm::Error> {
+    let written = tree.membership().clone();
+    let membership = if ran_before && !written.is_empty() { written.clone() } else { first.encode() };
+    if is_reset_pending || (!written.is_empty() && written != membership) {
+        return tree.log_was_reset(membership);
+    }
+    tree.set_membership(membership);
+    Ok(())
 }
 
 /// **Rule (boot)**: what this node had is there. An empty log and an empty tree would fit together: whether they were ever

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use sisyphusdb::{
     disk::{Disk, SimDisk},
-    driver::{CheckpointError, MachineClock, Setup, Shard, recover},
+    driver::{CheckpointError, Core, MachineClock, Setup, Shard, recover},
     executor::{Input, Limits, Message, Recipient, Reserve, Tuning},
     keyspace, log, lsm,
     metrics::Stats,
@@ -16,10 +16,11 @@ use super::client::{Mailbox, call};
 /// What the tables leave to the log.
 const LOG_ROOM_BYTES: u64 = 1 << 20;
 
-fn leader(disk: &SimDisk) -> Arc<Shard> {
+/// The node `id` as it starts for the first time.
+pub(super) fn recover_as(disk: &SimDisk, id: u64) -> Core {
     let cache = Arc::new(lsm::Cache::new(1 << 20));
     let setup = Setup {
-        node_id: 1,
+        node_id: id,
         ran_before: false,
         seed: 1,
         tree: lsm::Options {
@@ -34,12 +35,16 @@ fn leader(disk: &SimDisk) -> Arc<Shard> {
             reserve: Reserve::default(),
         },
         tuning: Tuning { limits: keyspace::Limits::default(), slow_ns: u64::MAX, reply_bytes_max: 1 << 20 },
-        configuration: sisyphusdb::raft::Configuration::single(1),
+        configuration: sisyphusdb::raft::Configuration::single(id),
         timing: sisyphusdb::raft::Timing::default(),
         bounds: sisyphusdb::raft::Bounds::default(),
     };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let core = recover(&disk, setup, &MachineClock).unwrap();
+    recover(&disk, setup, &MachineClock).unwrap()
+}
+
+fn leader(disk: &SimDisk) -> Arc<Shard> {
+    let core = recover_as(disk, 1);
     let names = sisyphusdb::command::all().iter().map(|command| command.full_name()).collect();
     let shard =
         Shard::start(core, tokio::runtime::Handle::current(), 1, Arc::new(Stats::new(names))).unwrap();
@@ -48,9 +53,13 @@ fn leader(disk: &SimDisk) -> Arc<Shard> {
 }
 
 async fn set_a_key(shard: &Arc<Shard>) {
+    run(shard, &["SET", "key", "value"]).await;
+}
+
+async fn run(shard: &Arc<Shard>, words: &[&str]) {
     let mailbox = Mailbox::new(1);
     let recipient: Arc<dyn Recipient> = Arc::<Mailbox>::clone(&mailbox);
-    let items = VecDeque::from([call(&["SET", "key", "value"])]);
+    let items = VecDeque::from([call(words)]);
     shard.submit(Input::Message(Message::new(recipient, items)));
     let reply = loop {
         match mailbox.take() {
@@ -80,5 +89,27 @@ async fn what_finds_no_room_to_be_written_out_is_refused_and_not_waited_for() {
     disk.set_capacity(None);
     shard.checkpoint("3").await.unwrap();
     shard.reload().await.unwrap();
+    shard.stop();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_key_that_becomes_due_keeps_no_view() {
+    let shard = leader(&SimDisk::new(1));
+    while shard.read_permit().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let mut views = Vec::new();
+    for words in [&["SET", "due", "later", "PX", "1000000"][..], &["SET", "a", "1"], &["SET", "b", "2"]] {
+        views.push(Arc::downgrade(&shard.core().store().published()));
+        run(&shard, words).await;
+    }
+    let gone = async {
+        while views.iter().any(|view| view.upgrade().is_some()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), gone)
+        .await
+        .expect("a view that is not read is let go of");
     shard.stop();
 }

@@ -6,6 +6,7 @@
 
 mod client;
 mod cluster;
+mod copy;
 mod full_disk;
 mod permit;
 mod world;
