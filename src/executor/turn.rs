@@ -404,8 +404,9 @@ impl Executor {
                 let now_ms = now.boot_us / 1000;
                 self.tree.notice_old_views(now_ms);
                 self.tree.retry(now_ms);
-                // What was deleted gives its room back when that is in tables, and no write comes to fill a memtable.
-                if self.room.is_short() {
+                // What was deleted gives its room back when that is in tables, and no write comes to fill a memtable. One is
+                // enough at a time: if it found no room, there is none for the next.
+                if self.room.is_short() && !self.tree.has_sealed() {
                     self.tree.seal();
                 }
                 self.room.ask();

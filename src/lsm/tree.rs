@@ -328,6 +328,11 @@ impl Tree {
         }
     }
 
+    /// Whether a sealed memtable is not in tables yet.
+    pub fn has_sealed(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
     /// Seals what was applied so far and begins a memtable of `arena_bytes`.
     fn rotate(&mut self, arena_bytes: usize) {
         let memtable = (!self.writer.is_empty()).then(|| Arc::clone(self.writer.memtable()));

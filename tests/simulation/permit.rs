@@ -24,6 +24,7 @@ use super::{
 
 /// An executor, and what came out of it.
 struct Node {
+    disk: SimDisk,
     executor: Executor,
     clock: SimClock,
     outputs: Vec<Output>,
@@ -32,21 +33,26 @@ struct Node {
 impl Node {
     /// An executor on an empty tree.
     fn new() -> Self {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+        Self::with_reserve(Reserve::default())
+    }
+
+    /// An executor on an empty tree, that keeps `reserve` free of its disk.
+    fn with_reserve(reserve: Reserve) -> Self {
+        let disk = SimDisk::new(1);
         disk.create_dir("tree").unwrap();
         let cache = Arc::new(lsm::Cache::new(1 << 20));
         let options = lsm::Options::new(keyspace::FAMILIES, cache, 1 << 20);
-        let tree = lsm::Tree::open(disk, "tree", options).unwrap();
+        let tree = lsm::Tree::open(Arc::new(disk.clone()), "tree", options).unwrap();
         let limits = Limits {
             in_flight_bytes_max: 1 << 20,
             entry_bytes_max: 1 << 20,
             backlog_bytes_max: 1 << 20,
-            reserve: Reserve::default(),
+            reserve,
         };
         let tuning =
             Tuning { limits: keyspace::Limits::default(), slow_ns: u64::MAX, reply_bytes_max: usize::MAX };
         let executor = Executor::new(tree, limits, tuning, 1).unwrap();
-        Self { executor, clock: SimClock::default(), outputs: Vec::new() }
+        Self { disk, executor, clock: SimClock::default(), outputs: Vec::new() }
     }
 
     /// The leader of term 1, whose no-op is applied.
@@ -75,6 +81,23 @@ impl Node {
         assert!(written.take().is_none(), "accepted is not applied");
         self.turn(committed(index, EntryKind::Effects, proposal.body));
         written
+    }
+
+    /// Runs the flushes that were asked for, and returns how many.
+    fn run_flushes(&mut self) -> usize {
+        let asked = |output: &mut Output| matches!(output, Output::Flush(_));
+        let flushes: Vec<Output> = self.outputs.extract_if(.., asked).collect();
+        let count = flushes.len();
+        for output in flushes {
+            let Output::Flush(job) = output else { unreachable!("only flushes were taken") };
+            self.turn(Input::Installed(job.run().unwrap()));
+        }
+        count
+    }
+
+    /// How many flushes were asked for.
+    fn flushes(&self) -> usize {
+        self.outputs.iter().filter(|output| matches!(output, Output::Flush(_))).count()
     }
 
     fn turn(&mut self, input: Input) {
@@ -142,6 +165,47 @@ fn a_permit_of_a_leadership_before_says_nothing_of_this_one() {
     assert!(read.take().is_none(), "nobody has proved the leadership since");
     node.turn(Input::Permit(node.asked().unwrap()));
     assert_eq!(read.take().unwrap().unwrap(), b"$3\r\nold\r\n");
+}
+
+/// A leader with two keys, whose disk has room for deletes only, and the bytes that are used of it.
+fn leader_with_little_room() -> (Node, u64) {
+    let mut node = Node::with_reserve(Reserve { log_bytes: 1_000_000, writes_bytes: 3_000_000 });
+    node.lead(1, 1);
+    node.write(&["SET", "a", "1"], 2);
+    node.write(&["SET", "b", "1"], 3);
+    node.turn(Input::Tick);
+    assert_eq!(node.flushes(), 0, "with room a memtable is filled first");
+    node.disk.set_capacity(Some(1 << 40));
+    let used = (1 << 40) - node.disk.free_bytes().unwrap();
+    node.disk.set_capacity(Some(used + 2_000_000));
+    node.turn(Input::Tick);
+    (node, used)
+}
+
+#[test]
+fn what_is_deleted_is_written_out_when_there_is_too_little_room() {
+    let (mut node, _) = leader_with_little_room();
+    node.write(&["DEL", "a"], 4);
+    node.turn(Input::Tick);
+    assert_eq!(node.flushes(), 1, "no write will come to fill it");
+    node.write(&["DEL", "b"], 5);
+    node.turn(Input::Tick);
+    let sealed = node.executor.tree().view().sealed_memtables();
+    assert_eq!(sealed, 1, "one is written out at a time");
+}
+
+#[test]
+fn what_finds_no_room_is_not_tried_again_each_second() {
+    let (mut node, used) = leader_with_little_room();
+    node.write(&["DEL", "a"], 4);
+    node.disk.set_capacity(Some(used));
+    let mut tried = 0;
+    for _ in 0..10 {
+        node.clock.us.fetch_add(1_000_000, Ordering::Relaxed);
+        node.turn(Input::Tick);
+        tried += node.run_flushes();
+    }
+    assert!((2..=4).contains(&tried), "it was tried {tried} times in ten seconds");
 }
 
 /// Whether a leader that has been replaced without knowing it keeps an answer back that its successor has made stale.
