@@ -140,7 +140,8 @@ pub(super) const CLIENTS: &[Directive] = &[
         "shutdown-timeout",
         COUNT,
         "10",
-        "Seconds that a shutdown waits for commands that are under way.",
+        "Seconds that a shutdown may take: up to half of them for commands that are under way, the rest to write out what \
+         is in memory.",
     ),
 ];
 
