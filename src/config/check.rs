@@ -25,10 +25,7 @@ pub(super) fn consistent(values: &Values, machine: &Machine) -> Result<(), Fault
             ),
         ));
     }
-    if values.text("peers").contains(',') {
-        return Err(("peers", "this version does not replicate yet: a node stands alone".to_string()));
-    }
-    Ok(())
+    cluster(values)
 }
 
 /// A node that listens beyond its machine without a password is open to everyone: worms live on that.
@@ -86,12 +83,43 @@ fn timings(values: &Values) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What a member of a cluster needs, and what only one can have.
+fn cluster(values: &Values) -> Result<(), Fault> {
+    let is_set = |name: &str| !values.text(name).is_empty();
+    if is_set("peers") && is_set("join") {
+        return Err(("join", "peers forms a cluster and join enters one: set one of the two".to_string()));
+    }
+    let announced = values.text("announce-peer");
+    if is_set("peers")
+        && is_set("announce-peer")
+        && !values.text("peers").split(',').any(|peer| peer == announced)
+    {
+        return Err(("announce-peer", format!("'{announced}' is not one of peers")));
+    }
+    if values.is_in_cluster() && values.port("peer-port").is_none() {
+        return Err((
+            "peer-port",
+            "the other nodes need it: it cannot be off with peers or join".to_string(),
+        ));
+    }
+    if is_set("peer-secret") && is_set("peer-secret-file") {
+        return Err(("peer-secret-file", "peer-secret is set too: one secret is enough".to_string()));
+    }
+    const TLS: [&str; 3] = ["peer-tls-cert-file", "peer-tls-key-file", "peer-tls-ca-cert-file"];
+    match TLS.into_iter().find(|name| !is_set(name)) {
+        Some(missing) if TLS.into_iter().any(is_set) => {
+            Err((missing, format!("TLS between nodes needs all of {}", TLS.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn ports(values: &Values) -> Result<(), Fault> {
     const NAMES: [&str; 4] = ["port", "proxy-port", "http-port", "peer-port"];
     for (at, name) in NAMES.into_iter().enumerate() {
         let port = values.port(name).filter(|port| *port > 0);
         // The ports for other nodes are not opened by a node that stands alone.
-        let used = |name: &str| !values.text("peers").is_empty() || name == "port" || name == "http-port";
+        let used = |name: &str| values.is_in_cluster() || name == "port" || name == "http-port";
         let same = |other: &&&str| used(other) && values.port(other) == port;
         if let (Some(port), Some(other), true) = (port, NAMES[..at].iter().find(same), used(name)) {
             return Err((name, format!("{port} is the value of {other} too")));

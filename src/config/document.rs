@@ -20,10 +20,10 @@ pub fn help() -> String {
     let mut text = format!(
         "{}\
          A Redis-compatible, disk-backed store whose acknowledged writes are on disk.\n\n\
-         Usage: sisyphusdb [--verify] [file] [--name value …] [-]\n\n  \
+         Usage: sisyphusdb [--verify] [file] [--directive value …] [-]\n\n  \
          --verify        reads and checks all data in `dir`, writes and serves nothing\n  \
          file            a configuration file in the grammar of redis.conf\n  \
-         --name value    sets a directive; see below\n  \
+         --directive value\n                         sets a directive; see below\n  \
          -               reads more of the configuration from standard input\n  \
          -h, --help      prints this\n  \
          -v, --version   prints the version\n\n\

@@ -27,8 +27,12 @@ pub(super) enum Kind {
     Port,
     /// Addresses to listen on.
     Addresses,
+    /// `host:port`, or nothing.
+    Peer,
     /// `host:port`, several separated by commas.
     Peers,
+    /// What people call something: letters, digits and `-._:`.
+    Name,
     /// Permission bits.
     Octal,
     /// Redis' save points: pairs of seconds and changes.
@@ -71,8 +75,8 @@ impl Kind {
             Self::Choices(choices) => return some_of(choices, words),
             Self::Words => return Ok(words.join(" ")),
             Self::Bool | Self::Integer { .. } | Self::Bytes { .. } | Self::BytesOrPercent => {}
-            Self::Choice(_) | Self::Text | Self::Hostname | Self::Port | Self::Peers => {}
-            Self::Octal | Self::Events => {}
+            Self::Choice(_) | Self::Text | Self::Hostname | Self::Port | Self::Peer | Self::Peers => {}
+            Self::Name | Self::Octal | Self::Events => {}
         }
         let [word] = words else {
             return Err("wrong number of arguments".to_string());
@@ -86,8 +90,8 @@ impl Kind {
             Self::SavePoints | Self::OutputLimits | Self::Percentiles | Self::OomScores => true,
             Self::Addresses | Self::Choices(_) | Self::Words => true,
             Self::Bool | Self::Integer { .. } | Self::Bytes { .. } | Self::BytesOrPercent => false,
-            Self::Choice(_) | Self::Text | Self::Hostname | Self::Port | Self::Peers => false,
-            Self::Octal | Self::Events => false,
+            Self::Choice(_) | Self::Text | Self::Hostname | Self::Port | Self::Peer | Self::Peers => false,
+            Self::Name | Self::Octal | Self::Events => false,
         }
     }
 
@@ -109,7 +113,9 @@ impl Kind {
             Self::Choice(choices) => some_of(choices, &[word]),
             Self::Hostname => hostname(word),
             Self::Port => port(word),
-            Self::Peers => peers(word),
+            Self::Peer if word.contains(',') => Err("one host:port is wanted".to_string()),
+            Self::Peer | Self::Peers => peers(word),
+            Self::Name => name(word),
             Self::Octal => u32::from_str_radix(word, 8)
                 .ok()
                 .filter(|mode| *mode <= 0o777)
@@ -165,6 +171,17 @@ fn hostname(word: &str) -> Result<String, String> {
     Ok(word.to_string())
 }
 
+fn name(word: &str) -> Result<String, String> {
+    if word.len() >= 256 {
+        return Err("names must be less than 256 characters".to_string());
+    }
+    if !word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)) {
+        return Err("names may only contain alphanumeric characters, hyphens, dots, colons or underscores"
+            .to_string());
+    }
+    Ok(word.to_string())
+}
+
 fn port(word: &str) -> Result<String, String> {
     if word == "auto" {
         return Ok(word.to_string());
@@ -172,12 +189,18 @@ fn port(word: &str) -> Result<String, String> {
     Kind::Integer { min: 0, max: 65535 }.one(word)
 }
 
+/// The longest `host:port`: a host name has at most 255 bytes.
+const PEER_BYTES_MAX: usize = 270;
+
 fn peers(word: &str) -> Result<String, String> {
     let peers: Vec<&str> = word.split(',').map(str::trim).filter(|peer| !peer.is_empty()).collect();
     for peer in &peers {
         let port = peer.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
         if port.and_then(|port| port.parse::<u16>().ok()).is_none_or(|port| port == 0) {
             return Err(format!("'{peer}' is not host:port"));
+        }
+        if peer.len() > PEER_BYTES_MAX {
+            return Err(format!("'{peer}' is longer than {PEER_BYTES_MAX} bytes"));
         }
         if peers.iter().filter(|other| *other == peer).count() > 1 {
             return Err(format!("'{peer}' is named twice"));
@@ -315,6 +338,8 @@ mod tests {
             (Kind::Addresses, &["*", "-::1"], "* -::1"),
             (Kind::Peers, &["b:1, a:2,"], "b:1,a:2"),
             (Kind::Peers, &["[::1]:5001"], "[::1]:5001"),
+            (Kind::Peer, &["a:1"], "a:1"),
+            (Kind::Name, &["kv-0.kv_raft:5001"], "kv-0.kv_raft:5001"),
             (Kind::Octal, &["0700"], "700"),
             (Kind::SavePoints, &[""], ""),
             (Kind::SavePoints, &["900", "1", "300", "10"], "900 1 300 10"),
@@ -385,6 +410,12 @@ mod tests {
             (Kind::Octal, &["999"], "argument couldn't be parsed as an octal number"),
             (Kind::Addresses, &["localhost"], "'localhost' is not an IP address, '*' or '::*'"),
             (Kind::Addresses, &[""], "at least one address is needed"),
+            (
+                Kind::Name,
+                &["a,b"],
+                "names may only contain alphanumeric characters, hyphens, dots, colons or underscores",
+            ),
+            (Kind::Peer, &["a:1,b:1"], "one host:port is wanted"),
             (Kind::Peers, &["a"], "'a' is not host:port"),
             (Kind::Peers, &["a:0"], "'a:0' is not host:port"),
             (Kind::Peers, &["a:1,a:1"], "'a:1' is named twice"),

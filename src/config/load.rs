@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::directive::{Effect, Scope, find, rows};
 use super::machine::Machine;
+use super::peering::Peering;
 use super::typed::Config;
 use super::values::Values;
 use super::{check, document, grammar};
@@ -112,7 +113,8 @@ impl Config {
     fn new(mut values: Values, file: Option<PathBuf>, machine: Machine) -> Result<Self, ConfigError> {
         values.derive(&machine);
         check::consistent(&values, &machine).map_err(|(name, what)| ConfigError::at(name, what))?;
-        Ok(Self::from_values(values, file, machine))
+        let peering = Peering::read(&values).map_err(|(name, what)| ConfigError::at(name, what))?;
+        Ok(Self::from_values(values, peering, file, machine))
     }
 
     /// Whether someone has set the directive `name`, as opposed to its default.

@@ -21,6 +21,7 @@ mod grammar;
 mod kind;
 mod load;
 mod machine;
+mod peering;
 mod rewrite;
 mod settings;
 mod table;
@@ -31,8 +32,9 @@ mod values;
 pub use document::{help, markdown};
 pub use load::{ConfigError, Loaded, Sources};
 pub use machine::Machine;
+pub use peering::{PeerSecret, PeerTls};
 pub use rewrite::RewriteError;
-pub use settings::{LogLevel, OutputLimit, OutputLimits, Password, Settings};
+pub use settings::{EndpointType, LogLevel, OutputLimit, OutputLimits, Password, ReplicaReads, Settings};
 pub use typed::{Announce, BindAddress, Config, DebugCommand, MEMTABLES_MAX, RaftTimings};
 pub use update::SetError;
 

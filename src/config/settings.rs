@@ -36,6 +36,12 @@ pub struct Settings {
     pub latency_tracking: bool,
     /// The percentiles that INFO shows of them, each in 0..=100.
     pub latency_percentiles: Vec<f64>,
+    /// What a follower answers to a session that said READONLY.
+    pub replica_reads: ReplicaReads,
+    /// What cluster clients are told to find a node by.
+    pub endpoint_type: EndpointType,
+    /// How long nobody must have heard of a member until a new node of its name takes its place. `None`: for ever.
+    pub replace_after: Option<Duration>,
     /// How long a shutdown waits for what is under way.
     pub shutdown_timeout: Duration,
     /// The least severe events that are logged.
@@ -66,6 +72,26 @@ pub struct OutputLimit {
     pub soft_bytes: u64,
     /// … for this long.
     pub soft: Duration,
+}
+
+/// What a follower answers to a session that said READONLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaReads {
+    /// What it has applied.
+    Local,
+    /// What the leader would answer.
+    Linearizable,
+}
+
+/// What cluster clients are told to find a node by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointType {
+    /// Its address.
+    Ip,
+    /// Its announced host name.
+    Hostname,
+    /// Nothing: they stay with the host that they know.
+    Unknown,
 }
 
 /// The least severe events that are logged: Redis' levels.
@@ -124,6 +150,16 @@ impl Settings {
                 .split_whitespace()
                 .map(|percentile| percentile.parse().expect("the row accepts numbers only"))
                 .collect(),
+            replica_reads: match values.text("replica-reads") {
+                "linearizable" => ReplicaReads::Linearizable,
+                _ => ReplicaReads::Local,
+            },
+            endpoint_type: match values.text("cluster-preferred-endpoint-type") {
+                "hostname" => EndpointType::Hostname,
+                "unknown-endpoint" => EndpointType::Unknown,
+                _ => EndpointType::Ip,
+            },
+            replace_after: nonzero(values.seconds("replace-after")),
             shutdown_timeout: values.seconds("shutdown-timeout"),
             loglevel: match values.text("loglevel") {
                 "debug" => LogLevel::Debug,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 
 use super::machine::Machine;
+use super::peering::{PeerSecret, PeerTls, Peering};
 use super::settings::Settings;
 use super::values::Values;
 
@@ -26,12 +27,12 @@ type Listener = Box<dyn Fn(&Settings) + Send + Sync>;
 pub struct Config {
     /// RESP for plain and cluster clients. `None`: not served; `Some(0)`: any free port.
     pub port: Option<u16>,
-    /// RESP for plain clients of a cluster, served by every node. `None`: not served, as without [`Config::peers`];
+    /// RESP for plain clients of a cluster, served by every node. `None`: not served, as outside of a cluster;
     /// `Some(0)`: any free port.
     pub proxy_port: Option<u16>,
     /// HTTP: data, health and metrics. `None`: not served; `Some(0)`: any free port.
     pub http_port: Option<u16>,
-    /// gRPC between nodes. `None`: not served, as without [`Config::peers`]; `Some(0)`: any free port.
+    /// gRPC between nodes. `None`: not served, as outside of a cluster; `Some(0)`: any free port.
     pub peer_port: Option<u16>,
     /// The local addresses every port listens on. Never empty.
     pub bind: Vec<BindAddress>,
@@ -41,6 +42,16 @@ pub struct Config {
     pub dir: PathBuf,
     /// The first members of the cluster as `host:peer-port`, this node among them. Empty: a cluster of one.
     pub peers: Vec<String>,
+    /// Members of a cluster, as `host:peer-port`, that a new node asks to take it in. Empty if [`Config::peers`] is not.
+    pub join: Vec<String>,
+    /// What people call this node.
+    pub name: Option<String>,
+    /// What INFO says: whether clients are to speak to a cluster.
+    pub cluster_enabled: bool,
+    /// `peer-secret`, or what stands in `peer-secret-file`.
+    pub peer_secret: Option<PeerSecret>,
+    /// Certificates for the other nodes.
+    pub peer_tls: Option<PeerTls>,
     /// The addresses others should use to reach this node.
     pub announce: Announce,
     /// Memory that memtables, caches and messages in flight may use together.
@@ -141,6 +152,11 @@ impl Config {
         self.memory_budget_bytes - used
     }
 
+    /// Whether the node has others beside it, or is to have: by `peers` or `join`.
+    pub fn is_in_cluster(&self) -> bool {
+        !self.peers.is_empty() || !self.join.is_empty()
+    }
+
     /// How many connections the HTTP port serves at one time.
     pub fn http_connections_max(&self) -> usize {
         usize::try_from(self.machine.descriptors_max / 16).unwrap_or(usize::MAX).clamp(16, 1024)
@@ -154,9 +170,17 @@ impl Config {
 
 impl Config {
     /// The typed form of `values`, which passed all checks.
-    pub(super) fn from_values(values: Values, config_file: Option<PathBuf>, machine: Machine) -> Self {
+    pub(super) fn from_values(
+        values: Values,
+        peering: Peering,
+        config_file: Option<PathBuf>,
+        machine: Machine,
+    ) -> Self {
         // A node that stands alone has no one to serve on these.
-        let in_cluster = !values.text("peers").is_empty();
+        let in_cluster = values.is_in_cluster();
+        let list = |name: &str| {
+            values.text(name).split(',').filter(|peer| !peer.is_empty()).map(str::to_string).collect()
+        };
         Self {
             port: values.port("port"),
             proxy_port: in_cluster.then(|| values.port("proxy-port")).flatten(),
@@ -165,7 +189,12 @@ impl Config {
             bind: values.addresses("bind"),
             tcp_backlog: values.number("tcp-backlog"),
             dir: PathBuf::from(values.text("dir")),
-            peers: values.text("peers").split(',').filter(|p| !p.is_empty()).map(str::to_string).collect(),
+            peers: list("peers"),
+            join: list("join"),
+            name: values.text_option("name"),
+            cluster_enabled: values.is_yes("cluster-enabled"),
+            peer_secret: peering.secret,
+            peer_tls: peering.tls,
             announce: Announce::from_values(&values),
             memory_budget_bytes: values.number("memory-budget"),
             replay_bytes_max: values.number("replay-bytes-max"),

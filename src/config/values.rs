@@ -65,6 +65,11 @@ impl Values {
         self.text_at(at)
     }
 
+    /// Whether the node has others beside it, or is to have.
+    pub(super) fn is_in_cluster(&self) -> bool {
+        !self.text("peers").is_empty() || !self.text("join").is_empty()
+    }
+
     /// The text of `name`, or `None` if it is empty.
     pub(super) fn text_option(&self, name: &str) -> Option<String> {
         Some(self.text(name)).filter(|text| !text.is_empty()).map(str::to_string)

@@ -22,13 +22,6 @@ pub(super) const ROWS: &[Directive] = &[
     .alias(&["slaveof"])
     .at_start(),
     Directive::fixed(
-        "cluster-enabled",
-        Kind::Bool,
-        "no",
-        "a cluster is formed by peers, and this version does not replicate yet.",
-    )
-    .at_start(),
-    Directive::fixed(
         "daemonize",
         Kind::Bool,
         "no",

@@ -113,7 +113,6 @@ pub(super) const REPLICATION: &[Directive] = &[
     Directive::ignored("cluster-allow-replica-migration", Kind::Bool, "yes", SLOTS),
     Directive::ignored("cluster-link-sendbuf-limit", BYTES, "0", SLOTS),
     Directive::ignored("cluster-migration-barrier", COUNT, "1", SLOTS),
-    Directive::ignored("cluster-preferred-endpoint-type", Kind::Choice(ENDPOINTS), "ip", SLOTS),
     Directive::ignored("cluster-replica-no-failover", Kind::Bool, "no", SLOTS)
         .alias(&["cluster-slave-no-failover"]),
     Directive::ignored("cluster-replica-validity-factor", COUNT, "10", SLOTS)
@@ -123,7 +122,6 @@ pub(super) const REPLICATION: &[Directive] = &[
 
 const PROPAGATION: &[&str] = &["ignore", "panic", "panic-on-replicas"];
 const DISKLESS_LOAD: &[&str] = &["disabled", "on-empty-db", "swapdb"];
-const ENDPOINTS: &[&str] = &["ip", "hostname", "unknown-endpoint"];
 
 pub(super) const PROCESS: &[Directive] = &[
     Directive::ignored("hz", COUNT, "10", "Work is done when it is due, not at a fixed rate."),

@@ -1,5 +1,6 @@
 //! The rows of the table, by what they do.
 
+mod cluster;
 mod fixed;
 mod ignored;
 mod works;
@@ -14,8 +15,8 @@ pub(super) const GROUPS: &[Group] = &[
     Group { title: "Clients", rows: works::CLIENTS },
     Group { title: "Storage and memory", rows: works::STORAGE },
     Group { title: "Data types and commands", rows: works::DATA },
-    Group { title: "Cluster", rows: works::CLUSTER },
-    Group { title: "Raft", rows: works::RAFT },
+    Group { title: "Cluster", rows: cluster::CLUSTER },
+    Group { title: "Raft", rows: cluster::RAFT },
     Group { title: "Process and logging", rows: works::PROCESS },
     Group { title: "Observability", rows: works::OBSERVABILITY },
     Group { title: "Accepted without effect: persistence", rows: ignored::PERSISTENCE },
@@ -34,6 +35,9 @@ const COUNT: Kind = Kind::Integer { min: 0, max: INT_MAX };
 const LONG: Kind = Kind::Integer { min: 0, max: i64::MAX };
 /// Any number of bytes that Redis can count.
 const BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
+
+/// What clients may be told to find a node by.
+const ENDPOINTS: &[&str] = &["ip", "hostname", "unknown-endpoint"];
 
 const fn integer(min: i64, max: i64) -> Kind {
     Kind::Integer { min, max }

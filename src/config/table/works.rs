@@ -20,8 +20,8 @@ pub(super) const NETWORK: &[Directive] = &[
         "proxy-port",
         Kind::Port,
         "6380",
-        "TCP port for plain Redis clients of a cluster: every node serves them, whoever leads. Used only with peers. \
-         0 turns it off; auto takes any free port.",
+        "TCP port for plain Redis clients of a cluster: every node serves them, whoever leads. Used only with peers or \
+         join. 0 turns it off; auto takes any free port.",
     )
     .at_start(),
     Directive::works(
@@ -35,7 +35,7 @@ pub(super) const NETWORK: &[Directive] = &[
         "peer-port",
         Kind::Port,
         "5001",
-        "TCP port for the other nodes of the cluster. Used only with peers.",
+        "TCP port for the other nodes of the cluster. Used only with peers or join.",
     )
     .at_start(),
     Directive::works(
@@ -201,86 +201,6 @@ pub(super) const DATA: &[Directive] = &[
         "A hash with a longer field or value than this many bytes is not stored in one piece.",
     )
     .alias(&["hash-max-ziplist-value"]),
-];
-
-pub(super) const CLUSTER: &[Directive] = &[
-    Directive::works(
-        "peers",
-        Kind::Peers,
-        "",
-        "The first members of the cluster as host:peer-port, separated by commas, this node among them. Empty: a \
-         cluster of this one node. This version does not replicate yet and refuses more than one.",
-    )
-    .at_start(),
-    Directive::works(
-        "announce-peer",
-        Kind::Peers,
-        "",
-        "Which entry of peers this node is, if its addresses do not tell.",
-    )
-    .at_start(),
-    Directive::works(
-        "cluster-announce-ip",
-        Kind::Text,
-        "",
-        "The address that clients and nodes should use instead of the one the node listens on (Docker, NAT).",
-    )
-    .at_start(),
-    Directive::works(
-        "cluster-announce-hostname",
-        Kind::Hostname,
-        "",
-        "The host name that cluster clients are told along with the address, and by which HTTP answers without \
-         requirepass, too.",
-    )
-    .at_start(),
-    Directive::works(
-        "cluster-announce-port",
-        integer(0, 65535),
-        "0",
-        "The port that cluster clients should use instead of port. 0: port.",
-    )
-    .at_start(),
-    Directive::works(
-        "announce-proxy-port",
-        integer(0, 65535),
-        "0",
-        "The port that others should use instead of proxy-port. 0: proxy-port.",
-    )
-    .at_start(),
-    Directive::works(
-        "announce-http-port",
-        integer(0, 65535),
-        "0",
-        "The port that others should use instead of http-port. 0: http-port.",
-    )
-    .at_start(),
-];
-
-pub(super) const RAFT: &[Directive] = &[
-    Directive::works(
-        "raft-heartbeat-ms",
-        integer(1, 60_000),
-        "30",
-        "Milliseconds between two heartbeats of a leader.",
-    )
-    .at_start(),
-    Directive::works(
-        "raft-promise-ms",
-        integer(2, 600_000),
-        "100",
-        "Milliseconds for which a voter that has heard the leader grants no one else a vote. The leader answers reads \
-         without asking for 80 % of it. At least twice raft-heartbeat-ms.",
-    )
-    .at_start(),
-    Directive::works(
-        "raft-election-ms",
-        integer(3, 600_000),
-        "150",
-        "Milliseconds without a leader after which a follower stands for election; the time is random up to twice \
-         this. More than raft-promise-ms.",
-    )
-    .at_start(),
 ];
 
 pub(super) const PROCESS: &[Directive] = &[

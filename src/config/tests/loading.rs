@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::MEMTABLES_MAX;
 
-use super::super::{BindAddress, DebugCommand, LogLevel};
+use super::super::{BindAddress, DebugCommand, EndpointType, LogLevel, ReplicaReads};
 use super::{Loaded, load, refused, run, value};
 use crate::config::Config;
 
@@ -21,8 +21,12 @@ fn a_node_without_a_word_of_configuration_has_the_documented_defaults() {
     let config = run(&[]);
     let ports = [config.port, config.proxy_port, config.http_port, config.peer_port];
     assert_eq!(ports, [Some(6379), None, Some(8001), None]);
-    let member = run(&["--peers", "localhost:5001"]);
-    assert_eq!([member.proxy_port, member.peer_port], [Some(6380), Some(5001)]);
+    for member in [run(&["--peers", "localhost:5001"]), run(&["--join", "localhost:5001"])] {
+        assert_eq!([member.proxy_port, member.peer_port], [Some(6380), Some(5001)]);
+        assert!(member.cluster_enabled && member.is_in_cluster());
+    }
+    assert!(!config.cluster_enabled && !config.is_in_cluster());
+    assert!(config.name.is_none() && config.peer_secret.is_none() && config.peer_tls.is_none());
     assert_eq!(config.bind, [BindAddress { ip: [127, 0, 0, 1].into(), optional: false }]);
     assert_eq!(config.dir, Path::new("./data"));
     assert_eq!(config.memory_budget_bytes, 2 << 30);
@@ -40,6 +44,8 @@ fn a_node_without_a_word_of_configuration_has_the_documented_defaults() {
     assert_eq!(settings.latency_percentiles, [50.0, 99.0, 99.9]);
     assert_eq!((settings.hash_inline_fields_max, settings.hash_inline_bytes_max), (512, 64));
     assert_eq!((settings.loglevel, settings.requirepass.is_none()), (LogLevel::Notice, true));
+    assert_eq!((settings.replica_reads, settings.endpoint_type), (ReplicaReads::Local, EndpointType::Ip));
+    assert_eq!(settings.replace_after, Some(Duration::from_secs(60)));
     assert!(config.ignored().is_empty());
 }
 
@@ -207,7 +213,18 @@ fn directives_must_agree_with_each_other() {
         (&["--raft-heartbeat-ms", "60"], "raft-promise-ms: it must be at least twice"),
         (&["--raft-promise-ms", "150"], "raft-election-ms: it must be more than"),
         (&["--http-port", "6379"], "http-port: 6379 is the value of port too"),
-        (&["--peers", "a:1,b:1"], "peers: this version does not replicate yet"),
+        (&["--peers", "a:1,b:1", "--join", "c:1"], "join: peers forms a cluster and join enters one"),
+        (&["--peers", "a:1,b:1", "--announce-peer", "c:1"], "announce-peer: 'c:1' is not one of peers"),
+        (&["--peers", "a:1", "--peer-port", "0"], "peer-port: the other nodes need it"),
+        (&["--peers", "a:1", "--peer-port", "6379"], "peer-port: 6379 is the value of port too"),
+        (&["--join", "a:1", "--proxy-port", "6379"], "proxy-port: 6379 is the value of port too"),
+        (&["--peer-secret", "a", "--peer-secret-file", "b"], "peer-secret-file: peer-secret is set too"),
+        (
+            &["--peer-tls-key-file", "a"],
+            "peer-tls-cert-file: TLS between nodes needs all of peer-tls-cert-file, peer-",
+        ),
+        (&["--raft-promise-ms", "1001"], "--raft-promise-ms: raft-promise-ms 1001: argument must be between"),
+        (&["--replica-reads", "stale"], "--replica-reads: replica-reads stale: argument(s) must be one of"),
     ] {
         let told = refused(arguments);
         assert!(told.starts_with(error), "{told}");
@@ -220,6 +237,8 @@ fn directives_must_agree_with_each_other() {
         &["--port", "auto", "--http-port", "auto"],
         &["--port", "6380"],
         &["--peers", "localhost:5001"],
+        &["--peers", "a:1,b:1,c:1", "--announce-peer", "b:1", "--name", "b"],
+        &["--join", "a:1,b:1", "--announce-peer", "d:1"],
     ] {
         run(arguments);
     }
@@ -262,4 +281,39 @@ fn a_password_is_compared_and_never_shown() {
     let password = settings.requirepass.as_ref().unwrap();
     assert!(password.matches(b"secret") && !password.matches(b"secre") && !password.matches(b""));
     assert!(!format!("{settings:?}").contains("secret"));
+}
+
+#[test]
+fn the_secret_of_nodes_comes_from_the_configuration_or_a_file_and_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    fs::write(&path, "of all\n").unwrap();
+    let from_file = run(&["--peer-secret-file", path.to_str().unwrap()]);
+    assert_eq!(from_file.peer_secret.as_ref().unwrap().as_bytes(), b"of all");
+    let config = run(&["--peer-secret", "of all"]);
+    assert_eq!(config.peer_secret, from_file.peer_secret);
+    assert!(config.get(&["*"]).values().all(|value| !value.contains("of all")));
+    assert!(!format!("{:?}", config.peer_secret).contains("of all"));
+    fs::write(&path, "\n").unwrap();
+    assert!(refused(&["--peer-secret-file", path.to_str().unwrap()]).ends_with("it is empty"));
+    let told = refused(&["--peer-secret-file", "/no/such"]);
+    assert!(told.starts_with("peer-secret-file: /no/such: "), "{told}");
+}
+
+#[test]
+fn certificates_of_nodes_are_read_at_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_string();
+    for name in ["cert", "key", "ca"] {
+        fs::write(path(name), name).unwrap();
+    }
+    let (cert, key, ca) = (path("cert"), path("key"), path("ca"));
+    let flags = ["--peer-tls-cert-file", &cert, "--peer-tls-key-file", &key, "--peer-tls-ca-cert-file", &ca];
+    let tls = run(&flags).peer_tls.unwrap();
+    assert_eq!(
+        (&tls.certificate_pem[..], &tls.key_pem[..], &tls.ca_pem[..]),
+        (&b"cert"[..], &b"key"[..], &b"ca"[..])
+    );
+    fs::remove_file(&key).unwrap();
+    assert!(refused(&flags).starts_with("peer-tls-key-file: "));
 }
