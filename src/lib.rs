@@ -8,6 +8,7 @@ pub mod server;
 pub mod dispatch;
 pub mod session;
 
+pub mod cluster;
 pub mod command;
 
 pub mod driver;

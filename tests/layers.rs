@@ -30,6 +30,7 @@ const MODULES: &[Module] = &[
             "executor",
             "command",
             "session",
+            "cluster",
             "keyspace",
             "raft",
             "log",
@@ -43,8 +44,8 @@ const MODULES: &[Module] = &[
     Module {
         name: "dispatch",
         uses: &[
-            "driver", "executor", "command", "session", "keyspace", "lsm", "resp", "metrics", "config",
-            "number",
+            "driver", "executor", "command", "session", "cluster", "keyspace", "lsm", "resp", "metrics",
+            "config", "number",
         ],
     },
     Module {
@@ -98,8 +99,12 @@ const MODULES: &[Module] = &[
             "raft::Role",
         ],
     },
-    Module { name: "command", uses: &["session", "keyspace", "resp", "metrics", "config", "number", "glob"] },
-    Module { name: "session", uses: &["resp", "config"] },
+    Module {
+        name: "command",
+        uses: &["session", "cluster", "keyspace", "resp", "metrics", "config", "number", "glob"],
+    },
+    Module { name: "session", uses: &["cluster", "resp", "config"] },
+    Module { name: "cluster", uses: &["raft::NodeId", "raft::Configuration", "raft::Role", "config"] },
     Module { name: "keyspace", uses: &["lsm", "number"] },
     Module {
         name: "raft",

@@ -1,0 +1,17 @@
+//! What a client sees of a cluster: its nodes, where each is reached, and which of them answers what.
+//!
+//! Everything here is pure. Who belongs to the cluster and who leads it is told by `raft`; the name and the addresses of a
+//! member are its [`MemberRecord`], which `raft` carries without looking into it. [`Topology`] puts both together as
+//! CLUSTER NODES shows them, and [`decide`] says what a node does with a command: serve it, or send the client on.
+//!
+//! One shard owns all slots, so all keys are the leader's, and keys of different slots may be used together.
+
+mod record;
+mod redirect;
+mod topology;
+
+pub use self::{
+    record::{Bound, MemberRecord, RecordError},
+    redirect::{Access, Decision, Door, Situation, decide},
+    topology::{Node, SLOTS, Topology, node_name, shard_name},
+};
