@@ -172,8 +172,8 @@ pub struct Raft {
     pub(super) commit_index: Index,
     /// The last entry that was given out to be applied.
     pub(super) handed_out: Index,
-    /// Entries to be applied are being read from the log.
-    pub(super) fetching: bool,
+    /// Entries to be applied are being read from the log, from this one on.
+    pub(super) fetching: Option<Index>,
     pub(super) history: History,
     pub(super) timing: Timing,
     pub(super) bounds: Bounds,
@@ -221,7 +221,7 @@ impl Raft {
             tail: start.tail,
             commit_index: start.applied,
             handed_out: start.applied,
-            fetching: false,
+            fetching: None,
             history: History::new((0, start.configuration), start.later),
             timing: start.timing,
             bounds: start.bounds,
@@ -445,7 +445,7 @@ impl Raft {
     /// Gives out what can be applied: committed, and durable here, so that no table is ever ahead of the log.
     fn hand_out(&mut self, outputs: &mut Vec<Output>) {
         let upto = self.commit_index.min(self.persistence.durable_index());
-        if upto <= self.handed_out || self.fetching || self.installing.is_some() {
+        if upto <= self.handed_out || self.fetching.is_some() || self.installing.is_some() {
             return;
         }
         match self.tail.entries(self.handed_out + 1, upto, usize::MAX) {
@@ -454,9 +454,9 @@ impl Raft {
                 outputs.push(Output::Committed(entries));
             }
             None => {
-                self.fetching = true;
-                let bytes_max = self.bounds.message_bytes_max;
-                outputs.push(Output::Fetch(Reading::Apply, self.handed_out + 1, bytes_max));
+                let from = self.handed_out + 1;
+                self.fetching = Some(from);
+                outputs.push(Output::Fetch(Reading::Apply, from, self.bounds.message_bytes_max));
             }
         }
     }
@@ -464,13 +464,15 @@ impl Raft {
     fn fetched(&mut self, reading: Reading, mut entries: Vec<Entry>, outputs: &mut Vec<Output>) {
         match reading {
             Reading::Apply => {
-                self.fetching = false;
-                let upto = self.commit_index.min(self.persistence.durable_index());
-                entries.retain(|entry| entry.index <= upto);
+                let from = self.fetching.take().expect("only what was asked for is read");
                 // An install came between: these are in the snapshot.
-                if entries.first().is_none_or(|first| first.index != self.handed_out + 1) {
+                if from != self.handed_out + 1 {
                     return;
                 }
+                let upto = self.commit_index.min(self.persistence.durable_index());
+                entries.retain(|entry| entry.index <= upto);
+                let first = entries.first().map(|first| first.index);
+                assert!(first == Some(from), "the log has what is to be applied, from entry {from} on");
                 if self.installing.is_none() {
                     self.handed_out = entries.last().expect("there is a first").index;
                     outputs.push(Output::Committed(entries));

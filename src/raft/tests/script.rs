@@ -29,7 +29,7 @@ use super::cluster::Cluster;
 use crate::{
     bugs::{self, Bug},
     log::{Entry, Operation, Position},
-    raft::{Body, Change, Configuration, Input, Message, NodeId, Output},
+    raft::{Body, Change, Configuration, Input, Message, NodeId, Output, Reading},
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -267,6 +267,22 @@ fn every_situation_ends_as_written() {
     let names = scripts();
     assert!(20 <= names.len(), "the scripts are not there");
     names.iter().for_each(|name| run(name));
+}
+
+#[test]
+#[should_panic(expected = "the log has what is to be applied")]
+fn a_log_that_has_lost_what_is_committed_ends_the_node() {
+    let mut script = Script(Cluster::new(1..=3, 0));
+    script.0.step(1, Input::Campaign);
+    script.stabilize();
+    script.0.crash(3, 0);
+    script.0.start(3);
+    script.0.now += 30_000;
+    script.0.tick();
+    script.deliver(&Filter::default());
+    let (reading, from, _) = script.0.nodes[&3].fetches[0];
+    assert_eq!((reading, from), (Reading::Apply, 1));
+    script.0.step(3, Input::Fetched(reading, Vec::new()));
 }
 
 /// The bugs that a script notices: what needs a rare constellation is written down.
