@@ -560,6 +560,7 @@ impl Executor {
         match self.snapshot {
             Some(Snapshot::Received(position)) => {
                 self.tree.adopt(position)?;
+                self.room.ask();
                 self.applied = position;
                 self.system = keyspace::Published::load(&self.tree.view())?;
                 self.unpublished = true;

@@ -16,6 +16,7 @@ use sisyphusdb::{
     lsm,
     raft::{Role, Verdict},
 };
+use tokio::sync::oneshot;
 
 use super::{
     client::{Mailbox, call},
@@ -83,16 +84,20 @@ impl Node {
         written
     }
 
-    /// Runs the flushes that were asked for, and returns how many.
-    fn run_flushes(&mut self) -> usize {
-        let asked = |output: &mut Output| matches!(output, Output::Flush(_));
-        let flushes: Vec<Output> = self.outputs.extract_if(.., asked).collect();
-        let count = flushes.len();
-        for output in flushes {
-            let Output::Flush(job) = output else { unreachable!("only flushes were taken") };
-            self.turn(Input::Installed(job.run().unwrap()));
+    /// Runs the jobs that were asked for, and returns how many of them were flushes.
+    fn run_jobs(&mut self) -> usize {
+        let flushes = self.flushes();
+        let asked = |output: &mut Output| matches!(output, Output::Flush(_) | Output::Compact(_));
+        let jobs: Vec<Output> = self.outputs.extract_if(.., asked).collect();
+        for job in jobs {
+            let installed = match job {
+                Output::Flush(job) => job.run(),
+                Output::Compact(job) => job.run(),
+                _ => unreachable!("only jobs were taken"),
+            };
+            self.turn(Input::Installed(installed.unwrap()));
         }
-        count
+        flushes
     }
 
     /// How many flushes were asked for.
@@ -203,9 +208,42 @@ fn what_finds_no_room_is_not_tried_again_each_second() {
     for _ in 0..10 {
         node.clock.us.fetch_add(1_000_000, Ordering::Relaxed);
         node.turn(Input::Tick);
-        tried += node.run_flushes();
+        tried += node.run_jobs();
     }
     assert!((2..=4).contains(&tried), "it was tried {tried} times in ten seconds");
+}
+
+#[test]
+fn with_a_snapshot_the_disk_is_asked_how_much_room_is_left() {
+    let mut sender = leader_with_a_key();
+    sender.turn(Input::Seal);
+    assert_eq!(sender.run_jobs(), 1);
+    let (wanted, mut made) = oneshot::channel();
+    sender.turn(Input::Checkpoint(wanted));
+    let checkpoint = made.try_recv().unwrap().run("copy").unwrap();
+
+    let mut node = Node::with_reserve(Reserve { log_bytes: 1_000_000, writes_bytes: 3_000_000 });
+    node.lead(1, 1);
+    node.run_jobs();
+    let refused = node.send(&["SET", "a", "1"]);
+    node.turn(Input::Changed { term: 2, role: Role::Follower });
+    assert!(refused.take().unwrap().is_err(), "it was not applied");
+    let dir = lsm::Tree::receive(&node.disk, "tree").unwrap();
+    for name in sender.disk.list("copy/gen-000001").unwrap() {
+        let file = node.disk.create(&format!("{dir}/{name}")).unwrap();
+        file.write_at(&sender.disk.contents(&format!("copy/gen-000001/{name}")).unwrap(), 0).unwrap();
+        file.sync().unwrap();
+    }
+    node.disk.sync_dir(&dir).unwrap();
+    node.disk.set_capacity(Some(1 << 40));
+    let used = (1 << 40) - node.disk.free_bytes().unwrap();
+    node.disk.set_capacity(Some(used + 2_000_000));
+    node.turn(Input::Install(checkpoint.flushed.position));
+    node.turn(Input::LogReset);
+    node.lead(3, 3);
+    let denied = node.send(&["SET", "a", "1"]);
+    node.turn(Input::Permit(node.asked().expect("it is answered without an entry")));
+    assert!(denied.take().unwrap().unwrap().starts_with(b"-MISCONF"), "the snapshot has taken the room");
 }
 
 /// Whether a leader that has been replaced without knowing it keeps an answer back that its successor has made stale.
