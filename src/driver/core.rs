@@ -359,7 +359,9 @@ impl Core {
                     self.step_raft(clock.boot_ns() / 1000, raft::Input::Installed(position), raft_outputs);
                     self.errands.lock().expect("a panic ends the process").push(Errand::Installed(position));
                 }
-                Output::Paused => self.step_raft(clock.boot_ns() / 1000, raft::Input::Paused, raft_outputs),
+                Output::Paused(term) => {
+                    self.step_raft(clock.boot_ns() / 1000, raft::Input::Paused(term), raft_outputs);
+                }
                 Output::NoRoom => self.flushes.send_modify(|flushes| flushes.without_room += 1),
                 Output::WakeAt(ms) => tasks.push(Task::WakeAt(ms)),
                 Output::ResumeAt(boot_us) => tasks.push(Task::ResumeAt(boot_us)),

@@ -97,8 +97,8 @@ pub enum Output {
     Cut(Index),
     /// The snapshot that ends here is in place, durably ([`Input::Install`]).
     InstalledSnapshot(Position),
-    /// Nothing is evaluated, and everything that was is applied and answered ([`Input::Pause`]).
-    Paused,
+    /// Nothing is evaluated, and everything that was in the leadership of this term is applied and answered ([`Input::Pause`]).
+    Paused(Term),
     /// A flush has found no room on the disk. It is tried again after a while, or with the next [`Input::Seal`].
     NoRoom,
     /// [`Input::Wake`] when the present time reaches this, in ms since the Unix epoch.
@@ -522,7 +522,7 @@ impl Executor {
             && self.loading == 0
         {
             leadership.pausing = Some(Pausing::Done);
-            outputs.push(Output::Paused);
+            outputs.push(Output::Paused(leadership.term));
         }
     }
 

@@ -54,8 +54,8 @@ pub enum Input {
     Unreachable(NodeId),
     /// Hand the leadership to this node, or to the one that lacks least.
     Transfer(Option<NodeId>),
-    /// The executor evaluates nothing, and what it proposed is applied ([`Output::Pause`]).
-    Paused,
+    /// The executor evaluates nothing, and what it proposed as the leader of this term is applied ([`Output::Pause`]).
+    Paused(Term),
     /// Change the membership; answered by [`Output::Changing`] with the same number.
     Change(u64, Vec<Change>),
     /// The entries up to this index are in tables: this node does not need them in its log.
@@ -345,7 +345,7 @@ impl Raft {
             Input::Fetched(reading, entries) => self.fetched(reading, entries, outputs),
             Input::Unreachable(id) => self.unreachable(now, id, outputs),
             Input::Transfer(to) => self.begin_transfer(now, to, outputs),
-            Input::Paused => self.paused(outputs),
+            Input::Paused(term) => self.paused(term, outputs),
             Input::Change(number, changes) => self.change(now, number, &changes, outputs),
             Input::Cut(index) => self.cut(index, outputs),
             Input::Snapshot(offer) => self.offered(now, offer, outputs),

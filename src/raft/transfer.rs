@@ -5,7 +5,10 @@ use super::{
     message::{Body, NodeId},
     progress::{Mode, Progress},
 };
-use crate::bugs::{self, Bug};
+use crate::{
+    bugs::{self, Bug},
+    log::Term,
+};
 
 /// A transfer that is under way.
 #[derive(Debug)]
@@ -36,8 +39,10 @@ impl Raft {
         }
     }
 
-    pub(super) fn paused(&mut self, outputs: &mut Vec<Output>) {
-        if let State::Leader(leader) = &mut self.state
+    /// The executor has paused as the leader of `term`: that of an earlier term says nothing of this one.
+    pub(super) fn paused(&mut self, term: Term, outputs: &mut Vec<Output>) {
+        if term == self.term()
+            && let State::Leader(leader) = &mut self.state
             && let Some(transfer) = &mut leader.transfer
         {
             transfer.paused = true;

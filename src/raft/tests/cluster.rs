@@ -447,7 +447,7 @@ impl Cluster {
         let node = &self.nodes[&id];
         if node.paused && node.raft.as_ref().is_some_and(|raft| raft.last() == node.applied.0) {
             self.met.transfers += 1;
-            self.step(id, Input::Paused);
+            self.step(id, Input::Paused(self.raft(id).term()));
         }
     }
 

@@ -12,7 +12,8 @@
 //! - `snapshot`: the first snapshot that is under way arrives
 //! - `complete [ID]`: reads from the log and installations of snapshots are done
 //! - `stabilize`: all of that until nothing is under way; no time passes
-//! - `propose ID BODY`, `read ID`, `transfer ID [to=ID]`, `pause ID`
+//! - `propose ID BODY`, `read ID`, `transfer ID [to=ID]`
+//! - `pause ID [term=TERM]`: its executor has paused; or says so, as the leader of that term
 //! - `change ID [add=ID] [promote=ID] [demote=ID] [remove=ID]`
 //! - `flush ID [cut=INDEX]`: what is applied survives, and the log loses its entries up to there
 //! - `crash ID [kept=N]`, `start ID`: of what is on the way to its disk, N operations survive
@@ -131,7 +132,10 @@ impl Script {
                 cluster.read(node);
             }
             ("transfer", Some(node)) => cluster.step(node, Input::Transfer(id(&mut args, "to")?)),
-            ("pause", Some(node)) => cluster.pause(node),
+            ("pause", Some(node)) => match number(&mut args, "term")? {
+                Some(term) => cluster.step(node, Input::Paused(term)),
+                None => cluster.pause(node),
+            },
             ("change", Some(node)) => cluster.change(node, changes(&mut args)?),
             ("flush", Some(node)) => {
                 let cut = id(&mut args, "cut")?.unwrap_or(0);
