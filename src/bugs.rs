@@ -51,6 +51,10 @@ pub enum Bug {
     ReadOvertakesWrite,
     /// A connection's reads go on seeing what was published when its first permit was made.
     PermitKept,
+    /// A node forms a cluster with those who have answered so far.
+    FormsWithoutAll,
+    /// A lease serves reads from what was published by an earlier leadership of the same node.
+    LeaseOnOldView,
     /// An answer that no entry of its own proves leaves without a permit made after it.
     AnswerWithoutPermit,
     /// A leader evaluates before the no-op of its term, and so all that is older, is applied here.

@@ -84,7 +84,18 @@ async fn serve(config: &Arc<Config>) -> anyhow::Result<()> {
         signal(SignalKind::terminate()).map_err(|error| anyhow!("cannot wait for signals: {error}"))?;
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| anyhow!("cannot wait for signals: {error}"))?;
-    let server = Server::start(Arc::clone(config)).await?;
+    let started = tokio::select! {
+        server = Server::start(Arc::clone(config)) => Ok(server?),
+        _ = terminate.recv() => Err("SIGTERM"),
+        _ = interrupt.recv() => Err("SIGINT"),
+    };
+    let server = match started {
+        Ok(server) => server,
+        Err(signal) => {
+            info!("stopped before the start was complete: {signal}");
+            return Ok(());
+        }
+    };
     for address in server.resp_addresses() {
         info!("serving RESP on {address}");
     }

@@ -51,6 +51,7 @@ const MODULES: &[Module] = &[
     Module {
         name: "driver",
         uses: &[
+            "cluster::MemberRecord",
             "transport",
             "executor",
             "command",

@@ -152,6 +152,11 @@ impl Config {
         self.memory_budget_bytes - used
     }
 
+    /// Whether strangers are kept out by refusing to listen for them (`protected-mode`).
+    pub fn is_protected(&self) -> bool {
+        self.values.lock().expect("a panic ends the process").is_yes("protected-mode")
+    }
+
     /// Whether the node has others beside it, or is to have: by `peers` or `join`.
     pub fn is_in_cluster(&self) -> bool {
         !self.peers.is_empty() || !self.join.is_empty()

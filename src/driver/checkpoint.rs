@@ -91,7 +91,7 @@ fn remove_others(disk: &dyn Disk, kept: &str) -> io::Result<()> {
 }
 
 /// Removes a file, or a directory with all that is in it.
-fn remove(disk: &dyn Disk, path: &str) -> io::Result<()> {
+pub(super) fn remove(disk: &dyn Disk, path: &str) -> io::Result<()> {
     match disk.list(path) {
         Ok(names) => {
             names.iter().try_for_each(|name| remove(disk, &join(path, name)))?;

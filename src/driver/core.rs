@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use super::inbox::Inbox;
 use crate::{
     command::Command,
     executor::{self, Executor, Input, Next, Output, Store},
-    log::{self, Log, Operation},
+    log::{self, Log, LogReader, Operation},
     raft::{self, Raft, Token},
 };
 
@@ -123,12 +124,15 @@ pub struct Core {
     pub log: Inbox<LogInput, Log>,
     raft: Mutex<Raft>,
     store: Arc<Store>,
+    log_reader: LogReader,
+    transfer_patience: Duration,
     /// Numbers for `INFO`: the term, and the newest committed index.
     term: AtomicU64,
     commit_index: AtomicU64,
     last_index: AtomicU64,
-    /// Until when this node leads without asking anyone, in µs of CLOCK_BOOTTIME.
-    lease_until: AtomicU64,
+    /// Until when this node leads without asking anyone, in µs of CLOCK_BOOTTIME, and the first entry of that leadership.
+    pub(super) lease_until: AtomicU64,
+    pub(super) lease_index: AtomicU64,
     /// When `raft` wants to be ticked.
     deadline: AtomicU64,
     errands: Mutex<Vec<Errand>>,
@@ -175,11 +179,15 @@ impl Core {
     pub fn new(executor: Executor, log: Log, raft: Raft) -> Self {
         let store = executor.store();
         Self {
+            log_reader: log.reader(),
+            // What a transfer may take before it is given up, and an election.
+            transfer_patience: Duration::from_micros(4 * raft.timing().election_us),
             log: Inbox::new(Box::new(log)),
             term: AtomicU64::new(raft.term()),
             commit_index: AtomicU64::new(raft.commit_index()),
             last_index: AtomicU64::new(raft.last().index),
             lease_until: AtomicU64::new(raft.lease_until()),
+            lease_index: AtomicU64::new(raft.lease_index()),
             deadline: AtomicU64::new(raft.deadline()),
             errands: Mutex::default(),
             members: watch::Sender::new(Arc::new(Members {
@@ -205,6 +213,11 @@ impl Core {
         &self.store
     }
 
+    /// Reads the log beside whoever writes it.
+    pub fn log_reader(&self) -> &LogReader {
+        &self.log_reader
+    }
+
     /// The current term.
     pub fn term(&self) -> u64 {
         self.term.load(Ordering::Relaxed)
@@ -220,15 +233,14 @@ impl Core {
         self.last_index.load(Ordering::Relaxed)
     }
 
-    /// Until when this node leads without asking anyone, in µs of CLOCK_BOOTTIME: reads that have arrived before may be
-    /// served from what is published then.
-    pub fn lease_until(&self) -> u64 {
-        self.lease_until.load(Ordering::Acquire)
-    }
-
     /// When `raft` wants to be ticked ([`raft::Input::Tick`]), in µs of CLOCK_BOOTTIME.
     pub fn deadline(&self) -> u64 {
-        self.deadline.load(Ordering::Relaxed)
+        self.deadline.load(Ordering::SeqCst)
+    }
+
+    /// How long it may take to hand the leadership over, or to see that it was not.
+    pub(super) fn transfer_patience(&self) -> Duration {
+        self.transfer_patience
     }
 
     /// Who belongs to the cluster, and who leads it.
@@ -239,6 +251,11 @@ impl Core {
     /// The same, to be watched.
     pub fn watch_members(&self) -> watch::Receiver<Arc<Members>> {
         self.members.subscribe()
+    }
+
+    /// Whether `raft` wants something done outside the shard.
+    pub fn has_errands(&self) -> bool {
+        !self.errands.lock().expect("a panic ends the process").is_empty()
     }
 
     /// What `raft` wants done outside the shard since this was last called.
@@ -273,8 +290,10 @@ impl Core {
         self.term.store(raft.term(), Ordering::Relaxed);
         self.commit_index.store(raft.commit_index(), Ordering::Relaxed);
         self.last_index.store(raft.last().index, Ordering::Relaxed);
+        // The index first: who sees the new lease sees which leadership it is of.
+        self.lease_index.store(raft.lease_index(), Ordering::Release);
         self.lease_until.store(raft.lease_until(), Ordering::Release);
-        self.deadline.store(raft.deadline(), Ordering::Relaxed);
+        self.deadline.store(raft.deadline(), Ordering::SeqCst);
         for output in scratch.drain(..) {
             self.route(output);
         }

@@ -9,14 +9,18 @@ mod clock;
 mod core;
 mod inbox;
 mod jobs;
+mod peers;
+mod permit;
+mod reads;
 mod recovery;
+mod snapshots;
 mod writer;
 
 use std::{
     cell::Cell,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -32,16 +36,23 @@ pub use self::{
     clock::MachineClock,
     core::{CONNECTION_READS, Core, Errand, Fatal, Flushes, LogGauges, LogInput, Members, Scratch, Task},
     inbox::Inbox,
+    peers::TransferError,
+    permit::ReadPermit,
     recovery::{RecoveryError, Setup, receive_snapshot, recover, verify},
 };
 use self::{
     jobs::{Workers, die},
+    peers::{Changes, Courier, Ticks},
+    reads::{Appliers, Permits},
+    snapshots::Arriving,
     writer::{SyncPolicy, Waker},
 };
 use crate::{
+    disk::Disk,
     executor::{Clock, Executor, Input, Next, Now, Published, Ran},
     lsm,
     metrics::{Counter, Local, Stats},
+    transport::Transport,
 };
 
 /// How long a task drains for others before it hands the executor to a task of its own.
@@ -66,20 +77,6 @@ thread_local! {
 struct Drainer {
     scratch: Scratch,
     tasks: Vec<Task>,
-}
-
-/// Proof that this node led its shard at the instant the permit was made. It serves reads that had been read from the
-/// socket before that, and no others: it cannot be cloned. **Rule (permit)**.
-#[derive(Debug)]
-pub struct ReadPermit {
-    term: u64,
-}
-
-impl ReadPermit {
-    /// The term that was led.
-    pub fn term(&self) -> u64 {
-        self.term
-    }
 }
 
 /// The disk has no room for what was to be written out.
@@ -116,12 +113,26 @@ pub struct Shard {
     reads: Workers,
     executor: Workers,
     wake_at: watch::Sender<u64>,
+    /// What this node speaks to others through, if it may have any.
+    transport: Option<Arc<Transport>>,
+    /// Where snapshots are received.
+    disk: Arc<dyn Disk>,
+    courier: Mutex<Courier>,
+    ticks: Ticks,
+    changes: Changes,
+    permits: Permits,
+    appliers: Appliers,
+    arriving: Mutex<Option<Arriving>>,
+    snapshots_sent: AtomicU64,
 }
 
 impl Shard {
-    /// Starts the threads of a shard, on a runtime with `workers` threads.
+    /// Starts the threads of a shard on `disk`, on a runtime with `workers` threads. What others send has to be handed to
+    /// [`Shard::received`] and its like; what it sends goes through `transport`.
     pub fn start(
         core: Core,
+        disk: Arc<dyn Disk>,
+        transport: Option<Arc<Transport>>,
         runtime: Handle,
         workers: usize,
         stats: Arc<Stats>,
@@ -140,37 +151,27 @@ impl Shard {
             reads: Workers::start("read", READ_THREADS, None)?,
             executor: Workers::start("executor", EXECUTOR_THREADS, None)?,
             wake_at,
+            transport,
+            disk,
+            courier: Mutex::default(),
+            ticks: Ticks::default(),
+            changes: Changes::default(),
+            permits: Permits::default(),
+            appliers: Appliers::default(),
+            arriving: Mutex::default(),
+            snapshots_sent: AtomicU64::new(0),
         });
         let writer = Arc::clone(&shard);
         thread::Builder::new().name("log".to_owned()).spawn(move || writer::run(&writer))?;
         shard.runtime.spawn(wake_when_due(Arc::downgrade(&shard), wakes));
+        shard.sync_policy.set_alone(shard.core.members().configuration.ids().len() <= 1);
+        shard.runtime.spawn(peers::tick(Arc::downgrade(&shard)));
         Ok(shard)
     }
 
-    /// Stands for election.
+    /// Stands for election. To be called on a task of the runtime.
     pub fn campaign(self: &Arc<Self>) {
-        self.core.step_raft(self.clock.boot_ns() / 1000, crate::raft::Input::Campaign, &mut Vec::new());
-        self.run_errands();
-        self.log_waker.wake();
-        self.spawn_turn();
-    }
-
-    /// Does what `raft` wants done outside the shard. With one voter it only tells of its elections.
-    fn run_errands(&self) {
-        for errand in self.core.take_errands() {
-            match errand {
-                Errand::Changed(role, term, _) => tracing::info!(?role, term, "the role has changed"),
-                Errand::Send(_)
-                | Errand::Fetch(..)
-                | Errand::Permit(..)
-                | Errand::NoPermit(_)
-                | Errand::Configured(_)
-                | Errand::Changing(..)
-                | Errand::SendSnapshot(..)
-                | Errand::Installed(_)
-                | Errand::Discard(_) => unreachable!("a cluster of one has nobody to talk to: {errand:?}"),
-            }
-        }
+        self.step(crate::raft::Input::Campaign);
     }
 
     /// The objects, to look at.
@@ -183,20 +184,18 @@ impl Shard {
         self.clock.now()
     }
 
-    /// A permit for reads that have arrived, if this node can prove now that it leads.
+    /// A permit for reads that have arrived, if this node can prove now that it leads, without asking anyone.
     pub fn read_permit(&self) -> Option<ReadPermit> {
-        // One voter leads for good once it has been elected; its no-op is applied when a clock is published.
-        let leads = self.core.store().load().clock.is_some();
-        leads.then(|| {
+        let permit = self.core.lease_permit(&self.clock);
+        if permit.is_some() {
             self.stats.count(Counter::ReadPermits, 1);
-            ReadPermit { term: self.core.term() }
-        })
+        }
+        permit
     }
 
     /// What may be read with `permit`.
     pub fn published(&self, permit: &ReadPermit) -> Guard<Arc<Published>> {
-        assert!(permit.term <= self.core.term(), "a permit of a term that has not begun");
-        self.core.store().load()
+        self.core.published(permit)
     }
 
     /// Hands `input` to the executor and, unless somebody does already, drains. To be called on a runtime's task.
@@ -270,6 +269,7 @@ impl Shard {
                 Err(fatal) => die(&fatal),
             }
             self.sync_policy.synced(sync_started.elapsed());
+            self.run_errands();
             if let Some(executor) = self.core.executor.take() {
                 self.drain_executor(executor, Next::Idle, Instant::now(), &mut drainer);
             }
@@ -277,7 +277,6 @@ impl Shard {
         if self.core.log.has_work_at_home() {
             self.log_waker.wake();
         }
-        self.run_errands();
         SCRATCH.set(Some(drainer));
     }
 
@@ -311,9 +310,6 @@ impl Shard {
         let shard = Arc::clone(self);
         self.executor.run(move || {
             let next = shard.turn(&mut executor, true, &mut Drainer::default());
-            if shard.core.log.has_work_at_home() {
-                shard.log_waker.wake();
-            }
             shard.spawn_drain(executor, next);
             Ok(())
         });
@@ -332,6 +328,12 @@ impl Shard {
         let expired = executor.expired() - expired;
         if expired > 0 {
             self.stats.count(Counter::KeysExpired, expired);
+        }
+        self.appliers.published(&self.core.store().load());
+        // What was proposed goes to the peers and to this node's disk at the same time.
+        self.run_errands();
+        if !self.sync_policy.in_place() && self.core.log.has_work_at_home() {
+            self.log_waker.wake();
         }
         next
     }

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     checkpoint,
     core::{Core, Fatal},
+    snapshots,
 };
 use crate::{
     bugs::{self, Bug},
@@ -114,6 +115,9 @@ pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<
     if let Err(error) = checkpoint::remove_unfinished(&**disk) {
         tracing::warn!(%error, "a checkpoint that is not whole cannot be removed");
     }
+    if let Err(error) = snapshots::remove_outgoing(&**disk) {
+        tracing::warn!(%error, "what was made to be sent cannot be removed");
+    }
     let mut tree = Tree::open(Arc::clone(disk), TREE_DIR, setup.tree)?;
     let position = tree.flushed().position;
     let mut seeds = fastrand::Rng::with_seed(setup.seed);
@@ -193,7 +197,8 @@ fn check_parts(disk: &dyn Disk) -> Result<(), RecoveryError> {
     Ok(())
 }
 
-/// Makes an empty directory for the files of a snapshot; [`raft::Input::Snapshot`] says that they are all there, each durable.
+/// Makes the directory for the files of a snapshot, unless it is there, and returns it. What an earlier try has left in it is
+/// kept or removed by whoever writes there; [`raft::Input::Snapshot`] says that all files are there, and no others, each durable.
 ///
 /// # Errors
 /// Those of the disk.

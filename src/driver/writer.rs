@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -26,18 +26,31 @@ const IDLE_AFTER: Duration = Duration::from_millis(20);
 /// Whether the last syncs were quick.
 pub(super) struct SyncPolicy {
     in_place_possible: bool,
+    /// There is no other member: nobody else could write meanwhile.
+    alone: AtomicBool,
     quick_missing: AtomicU32,
 }
 
 impl SyncPolicy {
     /// `workers` threads serve connections.
     pub(super) fn new(workers: usize) -> Self {
-        Self { in_place_possible: workers >= 2, quick_missing: AtomicU32::new(QUICK_SYNCS) }
+        Self {
+            in_place_possible: workers >= 2,
+            alone: AtomicBool::new(true),
+            quick_missing: AtomicU32::new(QUICK_SYNCS),
+        }
+    }
+
+    /// Whether this node is the only member.
+    pub(super) fn set_alone(&self, alone: bool) {
+        self.alone.store(alone, Ordering::Relaxed);
     }
 
     /// Whether a drainer may sync in place.
     pub(super) fn in_place(&self) -> bool {
-        self.in_place_possible && self.quick_missing.load(Ordering::Relaxed) == 0
+        self.in_place_possible
+            && self.quick_missing.load(Ordering::Relaxed) == 0
+            && self.alone.load(Ordering::Relaxed)
     }
 
     /// Counts a sync.
@@ -111,6 +124,8 @@ fn write_groups(shard: &Arc<Shard>, scratch: &mut Scratch) {
                 Err(fatal) => die(&fatal),
             }
             shard.sync_policy.synced(started.elapsed());
+            // What is durable is told to the peers, then applied.
+            shard.run_errands();
             shard.spawn_turn();
         }
     }

@@ -23,6 +23,8 @@ pub struct CheckpointJob {
 /// A tree that was made by a [`CheckpointJob`]; [`Tree::open`](super::Tree::open) opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
+    /// Where its files are: the tables and the manifest.
+    pub dir: String,
     /// How far it reaches.
     pub flushed: Flushed,
     /// Its tables.
@@ -77,6 +79,6 @@ impl CheckpointJob {
             deeper: self.version.deeper.clone(),
         };
         generation::create(disk, dir, 1, &copied, self.store.next_file_id())?;
-        Ok(Checkpoint { flushed, files })
+        Ok(Checkpoint { dir: inside, flushed, files })
     }
 }

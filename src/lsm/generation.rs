@@ -88,11 +88,13 @@ pub(super) fn create<T>(
     Ok(generation)
 }
 
-/// Makes the empty directory into which the files of another tree are written, instead of any before, and returns it.
+/// Makes the directory into which the files of another tree are written, unless it is there, and returns it. What an earlier
+/// try has left there is for whoever writes to keep or to remove.
 pub(super) fn receive(disk: &dyn Disk, dir: &str) -> Result<String> {
     let incoming = join(dir, INCOMING);
-    remove_incoming(disk, dir)?;
-    disk.create_dir(&incoming).at("create", &incoming)?;
+    if !disk.exists(&incoming).at("look for", &incoming)? {
+        disk.create_dir(&incoming).at("create", &incoming)?;
+    }
     Ok(incoming)
 }
 

@@ -238,8 +238,8 @@ impl Tree {
         &self.membership
     }
 
-    /// Makes an empty directory for the files of another tree, which [`Tree::adopt`] then goes over to; what was there before is
-    /// removed. Whoever writes them makes each durable. `dir` is the directory of this tree.
+    /// Makes the directory for the files of another tree, which [`Tree::adopt`] then goes over to, unless it is there. Whoever
+    /// writes them removes what else is in it, and makes each durable. `dir` is the directory of this tree.
     ///
     /// # Errors
     /// Those of the disk.

@@ -243,6 +243,11 @@ impl Raft {
         self.id
     }
 
+    /// The times of the protocol.
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
     /// The current term.
     pub fn term(&self) -> Term {
         self.hard_state.term
@@ -310,6 +315,15 @@ impl Raft {
     pub fn lease_until(&self) -> u64 {
         match &self.state {
             State::Leader(leader) => self.lease_of(leader),
+            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => 0,
+        }
+    }
+
+    /// The first entry of this node's leadership: who reads by the lease reads what has applied it, and so whatever earlier
+    /// leaders have answered. 0 if this node does not lead.
+    pub fn lease_index(&self) -> Index {
+        match &self.state {
+            State::Leader(leader) => leader.noop,
             State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => 0,
         }
     }

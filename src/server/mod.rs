@@ -2,34 +2,41 @@
 
 mod client;
 mod connection;
+mod forming;
 mod http;
 mod identity;
 mod listener;
 mod local;
 mod node;
 mod open;
+mod peers;
 mod status;
 mod watch;
 
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
+    net::TcpListener,
     sync::watch::{Receiver, Sender, channel},
     task::JoinSet,
 };
 
 pub use self::{
-    identity::{Identity, IdentityError},
+    forming::FormingError,
+    identity::{Cluster, Identity, IdentityError},
     local::{LocalClient, LocalReply},
     open::{OpenError, verify},
 };
+use self::{open::DataDirectory, peers::Peers};
 use crate::{
+    cluster::Bound,
     command::{self, Command},
     config::Config,
     dispatch::{Node, Services},
     driver::{MachineClock, Shard},
     executor::Input,
     metrics::Stats,
+    transport::{self, Unprotected},
 };
 
 /// How long the first election may take; with one voter it is one sync.
@@ -55,6 +62,20 @@ pub enum StartError {
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
+    /// The node has others beside it, and was not told how to speak to them.
+    #[error(
+        "this node belongs to a cluster of {0}: start it with --peers or --join as before, so that it listens for the others"
+    )]
+    NoPeers(usize),
+    /// The node finds to no cluster.
+    #[error(transparent)]
+    Forming(#[from] FormingError),
+    /// Peers would be let in unseen.
+    #[error(transparent)]
+    Unprotected(#[from] Unprotected),
+    /// There is no way to speak to peers.
+    #[error(transparent)]
+    Transport(#[from] transport::StartError),
     /// The node did not become ready.
     #[error("the node did not become ready within {} s", START_PATIENCE.as_secs())]
     NotReady,
@@ -71,24 +92,88 @@ pub struct Server {
     _lock: Box<dyn Any + Send + Sync>,
 }
 
+/// The ports of a node, bound.
+struct Listeners {
+    resp: Vec<TcpListener>,
+    proxy: Vec<TcpListener>,
+    http: Vec<Arc<TcpListener>>,
+    peer: Vec<TcpListener>,
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let bind =
+            |port: Option<u16>| port.map_or_else(|| Ok(Vec::new()), |port| listener::bind(config, port));
+        Ok(Self {
+            resp: bind(config.port)?,
+            proxy: bind(config.proxy_port)?,
+            http: bind(config.http_port)?.into_iter().map(Arc::new).collect(),
+            peer: bind(config.peer_port)?,
+        })
+    }
+
+    fn bound(&self) -> Bound {
+        let port = |listener: Option<&TcpListener>| {
+            listener.and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port())
+        };
+        Bound {
+            port: port(self.resp.first()),
+            proxy_port: port(self.proxy.first()),
+            http_port: port(self.http.first().map(|listener| &**listener)),
+            peer_port: port(self.peer.first()),
+        }
+    }
+}
+
 impl Server {
-    /// Recovers the data, becomes ready, and listens. To be called on the runtime that will serve.
+    /// Finds the cluster, recovers the data, and listens. A node that stands alone becomes ready first; others may still have
+    /// to find a leader. To be called on the runtime that will serve.
     pub async fn start(config: Arc<Config>) -> Result<Self, StartError> {
-        let opening = Arc::clone(&config);
-        let opened = tokio::task::spawn_blocking(move || open::open(&opening, &MachineClock))
-            .await
-            .expect("a panic ends the process")?;
-        let runtime = tokio::runtime::Handle::current();
+        let directory = on_a_thread({
+            let config = Arc::clone(&config);
+            move || open::open(&config)
+        });
+        let DataDirectory { identity, disk, lock } = directory.await?;
+        let mut listeners = Listeners::bind(&config)?;
+        let bound = listeners.bound();
+        let peers = match std::mem::take(&mut listeners.peer) {
+            none if none.is_empty() => None,
+            peer => Some(Peers::start(&config, &identity, peer, bound)?),
+        };
+        let cluster = match (&identity.cluster, &peers) {
+            (Some(cluster), _) => cluster.clone(),
+            (None, Some(peers)) => {
+                let finding = peers.find_cluster(&config);
+                http::while_waiting(&listeners.http, config.http_connections_max(), finding).await?
+            }
+            (None, None) => Cluster::of_one(identity.node_id),
+        };
+        let core = on_a_thread({
+            let (config, disk, cluster) = (Arc::clone(&config), Arc::clone(&disk), cluster.clone());
+            let identity = identity.clone();
+            move || open::recover_shard(&disk, &identity, &cluster, &config, &MachineClock)
+        });
+        let core = core.await?;
+        let members = core.members().configuration.ids().len();
+        if 1 < members && peers.is_none() {
+            return Err(StartError::NoPeers(members));
+        }
         let names = command::all().iter().map(Command::full_name).collect();
         let stats = Arc::new(Stats::new(names));
-        let shard = Shard::start(opened.core, runtime, config.io_threads, Arc::clone(&stats))
-            .map_err(StartError::Thread)?;
-        shard.campaign();
-        wait_until_ready(&shard).await?;
-        let disk = opened.disk;
+        let transport = peers.as_ref().map(|peers| Arc::clone(&peers.transport));
+        let runtime = tokio::runtime::Handle::current();
+        let shard =
+            Shard::start(core, Arc::clone(&disk), transport, runtime, config.io_threads, Arc::clone(&stats))
+                .map_err(StartError::Thread)?;
+        if let Some(peers) = &peers {
+            peers.belong(&cluster, &shard);
+        }
+        if members == 1 && shard.core().members().configuration.contains(identity.node_id) {
+            shard.campaign();
+            wait_until_ready(&shard).await?;
+        }
         let free_bytes = disk.free_bytes().map_err(StartError::Disk)?;
-        let identity = opened.identity;
-        let node = Node::new(identity.node_id, identity.cluster_id);
+        let node = Node::new(identity.node_id, cluster.id);
         let services = Arc::new(Services::new(shard, config, stats, free_bytes, node));
         let (stopping, stopped) = channel(false);
         let mut server = Self {
@@ -97,35 +182,28 @@ impl Server {
             http_addresses: Vec::new(),
             tasks: JoinSet::new(),
             stopping,
-            _lock: opened.lock,
+            _lock: lock,
         };
-        server.listen(&stopped).await?;
+        server.serve(listeners, &stopped);
         server.services.node.set_addresses(server.resp_addresses.clone(), server.http_addresses.clone());
         server.follow_directives();
         server.tasks.spawn(watch::run(Arc::clone(&server.services), disk, stopped.clone()));
         Ok(server)
     }
 
-    async fn listen(&mut self, stopped: &Receiver<bool>) -> Result<(), StartError> {
-        let config = Arc::clone(&self.services.config);
-        // Without peers there is nobody to stand in for.
-        let proxy_port = config.proxy_port.filter(|_| !config.peers.is_empty());
-        for port in [config.port, proxy_port].into_iter().flatten() {
-            for listener in listener::bind(&config, port)? {
-                self.resp_addresses.extend(listener.local_addr());
-                let services = Arc::clone(&self.services);
-                self.tasks.spawn(listener::serve(services, listener, stopped.clone()));
-            }
+    fn serve(&mut self, listeners: Listeners, stopped: &Receiver<bool>) {
+        for listener in listeners.resp.into_iter().chain(listeners.proxy) {
+            self.resp_addresses.extend(listener.local_addr());
+            let services = Arc::clone(&self.services);
+            self.tasks.spawn(listener::serve(services, listener, stopped.clone()));
         }
-        if let Some(port) = config.http_port {
-            let router = http::router_of_node(&self.services);
-            for listener in listener::bind(&config, port)? {
-                self.http_addresses.extend(listener.local_addr());
-                let connections_max = config.http_connections_max();
-                self.tasks.spawn(http::serve(listener, router.clone(), connections_max, stopped.clone()));
-            }
+        let router = http::router_of_node(&self.services);
+        let connections_max = self.services.config.http_connections_max();
+        for listener in listeners.http {
+            self.http_addresses.extend(listener.local_addr());
+            let (router, stopped) = (router.clone(), stopped.clone());
+            self.tasks.spawn(http::serve(listener, router, connections_max, stopped));
         }
-        Ok(())
     }
 
     /// What CONFIG SET changes reaches the executor before its reply the client, so that the next command sees it; and
@@ -189,6 +267,11 @@ impl Server {
         }
         self.services.shard.stop();
     }
+}
+
+/// Does what may block.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("a panic ends the process")
 }
 
 async fn wait_until_ready(shard: &Arc<Shard>) -> Result<(), StartError> {

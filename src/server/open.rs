@@ -8,16 +8,16 @@
 //! | `shard-0/tree/` | tables and manifest |
 //! | `checkpoints/` | what SAVE and BGSAVE make |
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, sync::Arc, time::Duration};
 
-use super::identity::{Identity, IdentityError};
+use super::identity::{Cluster, Identity, IdentityError};
 use crate::{
-    config::{Config, MEMTABLES_MAX},
+    config::{Config, MEMTABLES_MAX, RaftTimings},
     disk::{CopyDisk, Disk, RealDisk},
     driver::{self, Core, MachineClock, RecoveryError, Setup, recover},
     executor::{Clock, Limits, Reserve, Tuning},
     keyspace, log, lsm,
-    raft::{Bounds, Configuration, Timing},
+    raft::{Bounds, Timing},
 };
 
 /// Bytes of one client's replies that wait, above which its commands wait too.
@@ -65,20 +65,18 @@ pub enum OpenError {
     Damaged(#[source] lsm::Error),
 }
 
-/// An opened data directory.
-pub(super) struct Opened {
-    /// The shard, not yet started.
-    pub(super) core: Core,
-    /// Who this node is.
+/// A data directory that this process owns.
+pub(super) struct DataDirectory {
+    /// Who the node is that it is of.
     pub(super) identity: Identity,
-    /// The lock on the directory, held as long as the node lives.
-    pub(super) lock: Box<dyn Any + Send + Sync>,
     /// The disk.
     pub(super) disk: Arc<dyn Disk>,
+    /// The lock on the directory, held as long as the node lives.
+    pub(super) lock: Box<dyn Any + Send + Sync>,
 }
 
-/// Opens the data directory that `config` names, recovers what is in it and replays the log.
-pub(super) fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, OpenError> {
+/// Takes the data directory that `config` names, and finds out whose it is: an empty one is that of a new node.
+pub(super) fn open(config: &Config) -> Result<DataDirectory, OpenError> {
     let path = config.dir.display().to_string();
     let directory = |source| OpenError::Directory { path: path.clone(), source };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(config.dir.clone()).map_err(directory)?);
@@ -86,8 +84,31 @@ pub(super) fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, OpenErr
         return Err(OpenError::Foreign { path, name });
     }
     let lock = take_lock(&*disk, path)?;
-    let (core, identity) = recover_node(&disk, config, clock)?;
-    Ok(Opened { core, identity, lock, disk })
+    let identity = match Identity::load(&*disk)? {
+        Some(identity) => identity,
+        None => {
+            let identity = Identity::mint();
+            identity.save(&*disk)?;
+            identity
+        }
+    };
+    Ok(DataDirectory { identity, disk, lock })
+}
+
+/// Recovers the shard of a node of `cluster`, or makes it, and replays the log. If the node did not belong to the cluster
+/// before, it does when this returns.
+pub(super) fn recover_shard(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    cluster: &Cluster,
+    config: &Config,
+    clock: &dyn Clock,
+) -> Result<Core, OpenError> {
+    let core = recover(disk, setup(config, identity, cluster), clock)?;
+    if identity.cluster.is_none() {
+        Identity { cluster: Some(cluster.clone()), ..identity.clone() }.save(&**disk)?;
+    }
+    Ok(core)
 }
 
 /// Checks everything in the data directory that `config` names: identity, log and boot rule by opening it as a start does,
@@ -104,8 +125,12 @@ pub fn verify(config: &Config) -> Result<lsm::Verified, OpenError> {
     let disk: Arc<dyn Disk> =
         Arc::new(disk.map_err(|source| OpenError::Directory { path: path.clone(), source })?);
     let copy = || -> Arc<dyn Disk> { Arc::new(CopyDisk::new(Arc::clone(&disk))) };
-    let _lock = take_lock(&*copy(), path)?;
-    drop(recover_node(&copy(), config, &MachineClock)?);
+    let _lock = take_lock(&*copy(), path.clone())?;
+    let identity = Identity::load(&*copy())?;
+    let Some((identity, cluster)) = identity.and_then(|it| Some((it.clone(), it.cluster?))) else {
+        return Err(OpenError::NoNode(path));
+    };
+    drop(recover_shard(&copy(), &identity, &cluster, config, &MachineClock)?);
     driver::verify(&copy(), tree_options(config)).map_err(OpenError::Damaged)
 }
 
@@ -115,21 +140,6 @@ fn take_lock(disk: &dyn Disk, path: String) -> Result<Box<dyn Any + Send + Sync>
         std::io::ErrorKind::WouldBlock => OpenError::Locked(path),
         _ => OpenError::Directory { path, source },
     })
-}
-
-/// Recovers the node that has run on this disk, or makes one, whose identity is kept once everything else is there.
-fn recover_node(
-    disk: &Arc<dyn Disk>,
-    config: &Config,
-    clock: &dyn Clock,
-) -> Result<(Core, Identity), OpenError> {
-    let known = Identity::load(&**disk)?;
-    let identity = known.unwrap_or_else(Identity::mint);
-    let core = recover(disk, setup(config, &identity, known.is_some()), clock)?;
-    if known.is_none() {
-        identity.save(&**disk)?;
-    }
-    Ok((core, identity))
 }
 
 /// Something in the directory that no node has put there, if it is not a node's.
@@ -148,12 +158,12 @@ fn foreign(disk: &dyn Disk) -> std::io::Result<Option<String>> {
     Ok(names.into_iter().find(|name| !is_harmless(name)))
 }
 
-fn setup(config: &Config, identity: &Identity, ran_before: bool) -> Setup {
+fn setup(config: &Config, identity: &Identity, cluster: &Cluster) -> Setup {
     let in_flight_bytes_max = bytes(config.in_flight_bytes());
     let entry_bytes_max = bytes(config.entry_bytes_max);
     Setup {
         node_id: identity.node_id,
-        ran_before,
+        ran_before: identity.cluster.is_some(),
         seed: fastrand::u64(..),
         tree: tree_options(config),
         log: log::Options::default(),
@@ -164,8 +174,8 @@ fn setup(config: &Config, identity: &Identity, ran_before: bool) -> Setup {
             reserve: reserve(config),
         },
         tuning: tuning(config),
-        configuration: Configuration::single(identity.node_id),
-        timing: Timing::default(),
+        configuration: cluster.first.clone(),
+        timing: timing(config),
         bounds: Bounds { uncommitted_bytes_max: in_flight_bytes_max + entry_bytes_max, ..Bounds::default() },
     }
 }
@@ -175,6 +185,17 @@ fn setup(config: &Config, identity: &Identity, ran_before: bool) -> Setup {
 fn reserve(config: &Config) -> Reserve {
     let longest_bytes = config.settings().proto_max_bulk_len as u64;
     Reserve { log_bytes: LOG_ROOM_BYTES, writes_bytes: 2 * (LOG_ROOM_BYTES + longest_bytes) }
+}
+
+fn timing(config: &Config) -> Timing {
+    let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let RaftTimings { heartbeat, promise, election } = config.raft;
+    Timing {
+        heartbeat_us: us(heartbeat),
+        promise_us: us(promise),
+        promise_us_max: us(promise).max(Timing::default().promise_us_max),
+        election_us: us(election),
+    }
 }
 
 fn bytes(count: u64) -> usize {

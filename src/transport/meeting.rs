@@ -49,8 +49,10 @@ pub struct Introduction {
 pub struct Belonging {
     /// The cluster, never 0.
     pub cluster_id: u128,
-    /// Its first membership: an empty node of the same list adopts it.
+    /// Its first membership: an empty node of the same list adopts it. Without members if the node joined later.
     pub first: Configuration,
+    /// Its membership as the node knows it now.
+    pub present: Configuration,
 }
 
 /// Who answers when another node asks who is there. The calls come from tasks of the runtime, and must not block.
@@ -118,6 +120,7 @@ impl Introduction {
             belonging: self.belonging.as_ref().map(|belonging| proto::Belonging {
                 cluster: Bytes::copy_from_slice(&belonging.cluster_id.to_be_bytes()),
                 first: belonging.first.encode(),
+                present: belonging.present.encode(),
             }),
         }
     }
@@ -135,9 +138,12 @@ impl Introduction {
                 .ok()
                 .filter(|id| *id != 0)
                 .ok_or(Refusal::Malformed("a cluster id has 16 bytes and is not 0"))?;
-            let first = Configuration::decode(belonging.first)
-                .ok_or(Refusal::Malformed("the first membership of its cluster cannot be read"))?;
-            Ok(Belonging { cluster_id, first })
+            let membership = |bytes| {
+                Configuration::decode(bytes)
+                    .ok_or(Refusal::Malformed("the membership of its cluster cannot be read"))
+            };
+            let (first, present) = (membership(belonging.first)?, membership(belonging.present)?);
+            Ok(Belonging { cluster_id, first, present })
         });
         Ok(Self {
             node_id: said.node,

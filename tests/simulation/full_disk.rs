@@ -16,10 +16,10 @@ use super::client::{Mailbox, call};
 /// What the tables leave to the log.
 const LOG_ROOM_BYTES: u64 = 1 << 20;
 
-/// The node `id` as it starts for the first time.
-pub(super) fn recover_as(disk: &SimDisk, id: u64) -> Core {
+/// A new node with this id, alone.
+pub(super) fn setup(id: u64) -> Setup {
     let cache = Arc::new(lsm::Cache::new(1 << 20));
-    let setup = Setup {
+    Setup {
         node_id: id,
         ran_before: false,
         seed: 1,
@@ -38,16 +38,22 @@ pub(super) fn recover_as(disk: &SimDisk, id: u64) -> Core {
         configuration: sisyphusdb::raft::Configuration::single(id),
         timing: sisyphusdb::raft::Timing::default(),
         bounds: sisyphusdb::raft::Bounds::default(),
-    };
+    }
+}
+
+/// The node `id` as it starts for the first time.
+pub(super) fn recover_as(disk: &SimDisk, id: u64) -> Core {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    recover(&disk, setup, &MachineClock).unwrap()
+    recover(&disk, setup(id), &MachineClock).unwrap()
 }
 
 fn leader(disk: &SimDisk) -> Arc<Shard> {
     let core = recover_as(disk, 1);
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let names = sisyphusdb::command::all().iter().map(|command| command.full_name()).collect();
     let shard =
-        Shard::start(core, tokio::runtime::Handle::current(), 1, Arc::new(Stats::new(names))).unwrap();
+        Shard::start(core, disk, None, tokio::runtime::Handle::current(), 1, Arc::new(Stats::new(names)))
+            .unwrap();
     shard.campaign();
     shard
 }

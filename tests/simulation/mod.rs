@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod copy;
 mod full_disk;
+mod lease;
 mod permit;
 mod world;
 

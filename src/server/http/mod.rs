@@ -39,7 +39,7 @@ use super::local::{LocalClient, LocalReply};
 use crate::config::Config;
 use crate::dispatch::Services;
 use crate::metrics::{HttpKey, NodeStatus, Stats};
-pub(super) use serve::serve;
+pub(super) use serve::{serve, while_waiting};
 
 /// Runs one command in database 0.
 type Call = Box<dyn Fn(Vec<Bytes>) -> Answer + Send + Sync>;

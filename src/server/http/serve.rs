@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Router, routing::get};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::patient::Patient;
+use super::{health, patient::Patient, unavailable};
 
 /// A connection that has not sent the head of a request after this time is closed, also between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves `router` on `listener` until `stop` says true, with at most `connections_max` connections at one time; then
 /// accepts no more, and returns when the requests that are under way are answered.
 pub(in crate::server) async fn serve(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     router: Router,
     connections_max: usize,
     mut stop: watch::Receiver<bool>,
@@ -65,6 +65,27 @@ pub(in crate::server) async fn serve(
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// Serves a node that is not ready on `listeners` until `work` is done, and returns what came of it. Probes hear that the
+/// process turns, and everyone else that it has to be tried again.
+pub(in crate::server) async fn while_waiting<T>(
+    listeners: &[Arc<TcpListener>],
+    connections_max: usize,
+    work: impl Future<Output = T>,
+) -> T {
+    let router = Router::new()
+        .route("/livez", get(health::livez))
+        .fallback(|| async { unavailable("not ready: the node has not found its cluster yet".to_owned()) });
+    let (stop, stopped) = watch::channel(false);
+    let mut served = JoinSet::new();
+    for listener in listeners {
+        served.spawn(serve(Arc::clone(listener), router.clone(), connections_max, stopped.clone()));
+    }
+    let done = work.await;
+    stop.send_replace(true);
+    served.join_all().await;
+    done
 }
 
 /// Returns when the server is to stop, or no one is left who could say so.

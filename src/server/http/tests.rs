@@ -333,7 +333,7 @@ async fn listening(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    (address, stop, tokio::spawn(serve(listener, router, connections_max, stopped)))
+    (address, stop, tokio::spawn(serve(Arc::new(listener), router, connections_max, stopped)))
 }
 
 async fn exchange(stream: &mut TcpStream, request: &str) -> String {

@@ -49,7 +49,7 @@ async fn nodes_without_a_cluster_learn_who_the_others_are() {
 #[tokio::test]
 async fn a_member_tells_of_its_cluster() {
     let first = Configuration::of_voters([(2, Bytes::from_static(b"two")), (3, Bytes::new())]);
-    let belonging = Some(Belonging { cluster_id: CLUSTER, first });
+    let belonging = Some(Belonging { cluster_id: CLUSTER, present: first.clone(), first });
     let member = Introduction { belonging, ..introduction(2) };
     let two = node(CLUSTER, None, member.clone()).await;
     assert_eq!(ask(&two, None, &introduction(1)).await.unwrap(), member);

@@ -1,9 +1,6 @@
 //! Reads: from the lease, after a permit, on followers, and through the executor. None may miss what was acknowledged before.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use sisyphusdb::{
     executor::{Clock, Input, Message, Published, Recipient},
@@ -23,10 +20,9 @@ impl Cluster {
         let read = Read { client, acknowledged: self.clients[client].0.acknowledged };
         let machine = &mut self.machines[at];
         let Some(up) = &mut machine.up else { return };
-        let published = up.core.store().published();
-        let now = machine.clock.us.load(Ordering::Relaxed);
-        if published.clock.is_some() && now < up.core.lease_until() {
+        if let Some(permit) = up.core.lease_permit(&machine.clock) {
             self.met.lease_reads += 1;
+            let published = Arc::clone(&up.core.published(&permit));
             return self.serve(at, &published, read);
         }
         self.next_read += 1;

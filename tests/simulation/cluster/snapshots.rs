@@ -92,6 +92,9 @@ fn read_all(disk: &SimDisk, dir: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
 
 fn write_all(disk: &SimDisk, files: &[(String, Vec<u8>)]) -> Result<(), lsm::Error> {
     let dir = receive_snapshot(disk)?;
+    // What an earlier transfer has left.
+    let left = disk.list(&dir).map_err(outside)?;
+    left.iter().try_for_each(|name| disk.remove(&format!("{dir}/{name}"))).map_err(outside)?;
     let write = |(name, bytes): &(String, Vec<u8>)| {
         let file = disk.create(&format!("{dir}/{name}"))?;
         file.write_at(bytes, 0)?;

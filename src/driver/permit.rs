@@ -1,0 +1,47 @@
+//! Permits to read: the proof that this node led at an instant. **Rule (permit)**.
+//!
+//! The lease proves it without asking anyone. But `raft` is ahead of the executor: a node that was deposed, and leads again,
+//! may hold the lease of its new term while what is published is still that of the old one, without what others have
+//! answered in between. So a lease is good only for what has applied the first entry of its own leadership.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use arc_swap::Guard;
+
+use super::core::Core;
+use crate::{
+    bugs::{self, Bug},
+    executor::{Clock, Published},
+    log::Index,
+};
+
+/// Proof that this node led its shard, or heard from who does, at the instant the permit was made. It serves reads that had
+/// been read from the socket before that, and no others: it cannot be cloned. **Rule (permit)**.
+#[derive(Debug)]
+pub struct ReadPermit {
+    /// What has to be applied before the reads are served.
+    pub(super) index: Index,
+}
+
+impl Core {
+    /// A permit for reads that have arrived, if this node holds a lease now, and what is published is of its leadership.
+    pub fn lease_permit(&self, clock: &dyn Clock) -> Option<ReadPermit> {
+        let until = self.lease_until.load(Ordering::Acquire);
+        // A single voter needs no clock.
+        if until != u64::MAX && until <= clock.boot_ns() / 1000 {
+            return None;
+        }
+        let index = self.lease_index.load(Ordering::Acquire);
+        let published = self.store().load();
+        let is_of_leadership = index <= published.view.index() || bugs::on(Bug::LeaseOnOldView);
+        (published.clock.is_some() && is_of_leadership)
+            .then(|| ReadPermit { index: index.min(published.view.index()) })
+    }
+
+    /// What may be read with `permit`. It is never older than what the permit was made for.
+    pub fn published(&self, permit: &ReadPermit) -> Guard<Arc<Published>> {
+        let published = self.store().load();
+        assert!(permit.index <= published.view.index(), "a view that is older than its permit");
+        published
+    }
+}

@@ -1,0 +1,174 @@
+//! The door to the other nodes: who this node is to them, and what of theirs goes where.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock, Weak},
+};
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+
+use super::{
+    StartError,
+    forming::{Reception, Step, find_cluster},
+    identity::{Cluster, Identity},
+};
+use crate::{
+    cluster::{Bound, MemberRecord},
+    config::{Config, PeerTls},
+    driver::Shard,
+    raft::{Configuration, Message, NodeId},
+    transport::{
+        self, Belonging, Handler, Introduction, Offered, Outcome, Secret, Security, SnapshotHeader, Tls,
+        Transport, check_protected,
+    },
+};
+
+/// The shard whose messages are moved.
+const SHARD: u32 = 0;
+
+/// What peers say, for the shard.
+#[derive(Default)]
+pub(super) struct Ear {
+    shard: OnceLock<Weak<Shard>>,
+}
+
+impl Ear {
+    /// What is said from now on is for `shard`.
+    pub(super) fn listen_for(&self, shard: &Arc<Shard>) {
+        assert!(self.shard.set(Arc::downgrade(shard)).is_ok(), "there is one shard");
+    }
+
+    /// None before the shard is there, or when it has gone: what is said then is lost on the way, to `raft`.
+    fn shard(&self) -> Option<Arc<Shard>> {
+        self.shard.get()?.upgrade()
+    }
+}
+
+impl Handler for Ear {
+    fn received(&self, messages: Vec<Message>) {
+        if let Some(shard) = self.shard() {
+            shard.received(messages);
+        }
+    }
+
+    fn unreachable(&self, peer: NodeId) {
+        if let Some(shard) = self.shard() {
+            shard.unreachable(peer);
+        }
+    }
+
+    fn snapshot_offered(&self, header: &SnapshotHeader) -> Offered {
+        match self.shard() {
+            Some(shard) => shard.snapshot_offered(header),
+            None => Offered::Refused("the node is not ready".to_owned()),
+        }
+    }
+
+    fn snapshot_received(&self, header: SnapshotHeader) -> Outcome {
+        match self.shard() {
+            Some(shard) => Box::pin(shard.snapshot_received(header)),
+            None => {
+                Box::pin(async { transport::SnapshotOutcome::Refused("the node is stopping".to_owned()) })
+            }
+        }
+    }
+
+    fn disk_failed(&self, error: &io::Error) {
+        match self.shard() {
+            Some(shard) => shard.disk_failed(error),
+            None => panic!("a snapshot was received and there is no shard: {error}"),
+        }
+    }
+}
+
+/// What this node speaks to others through, before it belongs to a cluster and after.
+pub(super) struct Peers {
+    pub(super) transport: Arc<Transport>,
+    reception: Arc<Reception>,
+    security: Security,
+    /// The ports that its record tells.
+    bound: Bound,
+}
+
+impl Peers {
+    /// Listens for other nodes. To who asks, this node is `identity`.
+    pub(super) fn start(
+        config: &Config,
+        identity: &Identity,
+        listeners: Vec<TcpListener>,
+        bound: Bound,
+    ) -> Result<Self, StartError> {
+        let security = security(config);
+        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+        check_protected(addresses.map(|address| address.ip()), &security, config.is_protected())?;
+        let own = Introduction {
+            node_id: identity.node_id,
+            address: String::new(),
+            peers: config.peers.iter().cloned().collect(),
+            record: Bytes::new(),
+            belonging: None,
+        };
+        let reception = Arc::new(Reception::new(own));
+        let transport = Transport::start(
+            transport::Config {
+                security: security.clone(),
+                entry_bytes_max: usize::try_from(config.entry_bytes_max).unwrap_or(usize::MAX),
+                ..transport::Config::default()
+            },
+            identity.node_id,
+            SHARD,
+            listeners,
+            Arc::<Reception>::clone(&reception),
+            tokio::runtime::Handle::current(),
+        )?;
+        Ok(Self { transport: Arc::new(transport), reception, security, bound })
+    }
+
+    /// Finds the cluster of a node that belongs to none: forms one with its peers, or joins one that is there.
+    pub(super) async fn find_cluster(&self, config: &Config) -> Result<Cluster, StartError> {
+        let entries: Vec<String> = config.peers.iter().chain(&config.join).cloned().collect();
+        let record = |entry: &str| MemberRecord::new(config, Some(entry), self.bound).encode();
+        let announced = config.announce.peer.as_deref();
+        let step = find_cluster(&self.reception, &entries, &self.security, announced, record).await?;
+        Ok(match step {
+            Step::Form(first) => Cluster { id: fastrand::u128(1..), first },
+            Step::Adopt(Belonging { cluster_id, first, .. }) => Cluster { id: cluster_id, first },
+            Step::Join(Belonging { cluster_id, present, .. }) => Cluster { id: cluster_id, first: present },
+            Step::Wait(_) => unreachable!("it was waited for"),
+        })
+    }
+
+    /// The node belongs to `cluster`, and says so to who asks.
+    pub(super) fn belong(&self, cluster: &Cluster, shard: &Arc<Shard>) {
+        let ear = Ear::default();
+        ear.listen_for(shard);
+        self.transport.join(cluster.id, Arc::new(ear));
+        shard.connect_members();
+        let reception = Arc::clone(&self.reception);
+        let (cluster, mut members) = (cluster.clone(), shard.core().watch_members());
+        tokio::spawn(async move {
+            loop {
+                let present = members.borrow_and_update().configuration.clone();
+                reception.update(|own| {
+                    // Who joined later knows nothing of the first ones: they are not for others to adopt.
+                    let is_first = cluster.first.contains(own.node_id);
+                    let first = if is_first { cluster.first.clone() } else { Configuration::default() };
+                    own.belonging = Some(Belonging { cluster_id: cluster.id, first, present });
+                });
+                // An error means that the shard is gone.
+                if members.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn security(config: &Config) -> Security {
+    let tls = config.peer_tls.clone().map(|tls| {
+        let PeerTls { certificate_pem, key_pem, ca_pem } = tls;
+        Tls { certificate_pem, key_pem, ca_pem }
+    });
+    Security { secret: config.peer_secret.as_ref().map(|secret| Secret::new(secret.as_bytes())), tls }
+}

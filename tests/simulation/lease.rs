@@ -1,0 +1,105 @@
+//! A node that leads, is deposed and leads again, while its executor lags behind: its lease says nothing of what it
+//! published before.
+
+use std::sync::Arc;
+
+use sisyphusdb::{
+    bugs::{self, Bug},
+    disk::{Disk, SimDisk},
+    driver::{Core, Errand, Scratch, recover},
+    log::Position,
+    raft::{Body, Configuration, Input, Message, Role},
+};
+
+use super::{full_disk::setup, world::SimClock};
+
+/// Node 1 of three; the test says what the others say.
+struct Node {
+    core: Core,
+    clock: SimClock,
+    scratch: Scratch,
+    round: u64,
+}
+
+impl Node {
+    fn new() -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+        let configuration = Configuration::of_voters([1, 2, 3].map(|id| (id, bytes::Bytes::new())));
+        let clock = SimClock::default();
+        let core = recover(&disk, sisyphusdb::driver::Setup { configuration, ..setup(1) }, &clock).unwrap();
+        Self { core, clock, scratch: Scratch::default(), round: 0 }
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.us.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Steps `raft`, and lets the log write what follows.
+    fn step(&mut self, input: Input) {
+        self.core.step_raft(self.now(), input, &mut Vec::new());
+        while let Some(log) = self.core.log.take() {
+            let log = self.core.log_turn(log, &self.clock, &mut self.scratch).unwrap().unwrap();
+            self.core.log.put_back(log);
+        }
+        for errand in self.core.take_errands() {
+            if let Errand::Send(Message { body: Body::Heartbeat { round, .. }, .. }) = errand {
+                self.round = round;
+            }
+        }
+    }
+
+    fn hear(&mut self, term: u64, body: Body) {
+        self.step(Input::Message(Message { from: 2, to: 1, term, body }));
+    }
+
+    fn last(&self) -> Position {
+        self.core.with_raft(|raft| raft.last())
+    }
+
+    /// Leads `term`, with its no-op committed and a lease; the executor knows nothing of it yet.
+    fn lead(&mut self, term: u64) {
+        self.clock.us.fetch_add(2_000_000, std::sync::atomic::Ordering::Relaxed);
+        self.step(Input::Campaign);
+        self.hear(term, Body::PreVoteReply { granted: true });
+        self.hear(term, Body::VoteReply { granted: true });
+        assert!(self.core.members().role == Role::Leader && self.core.members().term == term);
+        let index = self.last().index;
+        self.hear(term, Body::Matched { index });
+        self.step(Input::Tick);
+        self.hear(term, Body::HeartbeatReply { round: self.round });
+    }
+
+    fn run_executor(&mut self) {
+        let mut executor = self.core.executor.take().unwrap();
+        while let Some(taken) = self.core.next_executor_batch(executor, &mut self.scratch) {
+            executor = taken;
+            self.core
+                .executor_turn(&mut executor, &self.clock, false, &mut self.scratch, &mut Vec::new())
+                .unwrap();
+        }
+    }
+}
+
+fn a_lease_is_good_for_what_its_leadership_has_applied() -> bool {
+    let mut node = Node::new();
+    node.lead(1);
+    node.run_executor();
+    assert!(node.core.lease_permit(&node.clock).is_some(), "it leads, and has applied its no-op");
+    // Another leads term 2, and answers for writes of which this node hears nothing. Then this one leads again.
+    node.hear(2, Body::Heartbeat { round: 1, promise_us: 100_000, commit: 1 });
+    assert!(node.core.lease_permit(&node.clock).is_none(), "it was deposed");
+    node.lead(3);
+    let good = node.core.lease_permit(&node.clock).is_none();
+    node.run_executor();
+    assert!(node.core.lease_permit(&node.clock).is_some(), "it leads, and has applied its no-op");
+    good
+}
+
+#[test]
+fn a_lease_says_nothing_of_what_an_earlier_leadership_published() {
+    assert!(a_lease_is_good_for_what_its_leadership_has_applied(), "what is published is of term 1");
+    assert!(
+        !bugs::with(Bug::LeaseOnOldView, a_lease_is_good_for_what_its_leadership_has_applied),
+        "the planted bug is not found"
+    );
+}
