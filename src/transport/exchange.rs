@@ -77,6 +77,7 @@ macro_rules! opens {
 opens!(Packet, packet, Reply, reply);
 opens!(SnapshotPacket, snapshot_packet, SnapshotReply, snapshot_reply);
 opens!(MeetPacket, meet_packet, MeetReply, meet_reply);
+opens!(TunnelPacket, tunnel_packet, TunnelReply, tunnel_reply);
 
 /// The dialler's part, after its hello: returns when the acceptor has let it in and has shown that it may be spoken to.
 pub(super) async fn dialled<Q: Request, A: Answer>(

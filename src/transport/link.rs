@@ -28,6 +28,12 @@ pub enum LinkError {
     /// The peer ended the stream.
     #[error("the stream was closed")]
     Closed,
+    /// It is none of the nodes that are spoken to.
+    #[error("it is not a member")]
+    NotMember,
+    /// There is no room for another tunnel.
+    #[error("too many tunnels lead to it")]
+    TooManyTunnels,
 }
 
 impl From<Status> for LinkError {
@@ -51,7 +57,9 @@ impl LinkError {
         match self {
             Self::Refused(refusal) => refusal.to_status(),
             Self::Late => Status::deadline_exceeded(self.to_string()),
-            Self::Closed | Self::Connect(_) => Status::unavailable(self.to_string()),
+            Self::Closed | Self::Connect(_) | Self::NotMember | Self::TooManyTunnels => {
+                Status::unavailable(self.to_string())
+            }
             Self::Malformed(_) | Self::Status(_) => {
                 Status::invalid_argument(format!("refused by the peer: {self}"))
             }

@@ -20,6 +20,9 @@ pub enum Malformed {
     /// Parts of a large message do not fit together.
     #[error("{0}")]
     Parts(&'static str),
+    /// A frame of a tunnel does not fit.
+    #[error("{0}")]
+    Frame(&'static str),
     /// The entry is larger than `entry-bytes-max`.
     #[error("an entry of {0} bytes, more than entry-bytes-max")]
     EntryTooLarge(u64),

@@ -36,6 +36,11 @@
 //! [`Transport::send_snapshot`] sends the files of a directory in a call of their own (`snapshot`): with a hash per file,
 //! from where an earlier try ended, and not faster than it was told.
 //!
+//! # Tunnels
+//!
+//! [`Transport::tunnel`] opens a way for bytes to the [`Front`] of another node, on which clients and requests of this
+//! node are served there (`tunnel`).
+//!
 //! # Copies
 //!
 //! The bytes of an entry are copied once into the buffer of the socket and once out of it. A received entry shares the
@@ -65,6 +70,7 @@ mod service;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use std::{
     collections::BTreeMap,
@@ -88,6 +94,7 @@ pub use meeting::{Belonging, Host, Introduction, meet};
 pub use opening::{Refusal, Secret};
 pub use security::{Security, Tls, Unprotected, check_protected};
 pub use snapshot::{Offered, Snapshot, SnapshotError, SnapshotFile, SnapshotHeader, SnapshotOutcome};
+pub use tunnel::{Front, Incoming, Purpose, Tunnel, TunnelReader, TunnelStatus, TunnelWriter};
 
 use crate::{
     raft::{Message, NodeId},
@@ -96,6 +103,7 @@ use crate::{
 use peer::Peer;
 use refusals::Refusals;
 use service::Service;
+use tunnel::Traffic;
 
 /// How the transport works.
 #[derive(Clone, Debug)]
@@ -154,6 +162,8 @@ pub struct TransportStatus {
     pub refused: u64,
     /// Who was refused and not let in since, and why; 0 did not say who it is. The newest 64.
     pub refusals: BTreeMap<NodeId, LinkError>,
+    /// The tunnels from and to other nodes.
+    pub tunnels: TunnelStatus,
 }
 
 /// What all tasks know.
@@ -163,6 +173,8 @@ struct Shared {
     config: Config,
     host: Arc<dyn Host>,
     joined: OnceLock<Joined>,
+    front: OnceLock<Arc<dyn Front>>,
+    tunnels: Arc<Traffic>,
     peers: Mutex<BTreeMap<NodeId, Link>>,
     refusals: Refusals,
     /// A node receives one snapshot at a time.
@@ -215,6 +227,8 @@ impl Transport {
             config,
             host,
             joined: OnceLock::new(),
+            front: OnceLock::new(),
+            tunnels: Arc::default(),
             peers: Mutex::default(),
             refusals: Refusals::default(),
             receiving: Semaphore::new(1),
@@ -244,6 +258,11 @@ impl Transport {
         assert!(cluster_id != 0, "a cluster has an id");
         let joined = self.shared.joined.set(Joined { cluster_id, handler });
         assert!(joined.is_ok(), "a node belongs to one cluster for ever");
+    }
+
+    /// From now on `front` serves the tunnels of other nodes, which are refused before. To be called once.
+    pub fn serve(&self, front: Arc<dyn Front>) {
+        assert!(self.shared.front.set(front).is_ok(), "one front serves all tunnels");
     }
 
     /// Where it listens.
@@ -301,12 +320,29 @@ impl Transport {
         }
     }
 
+    /// Opens a tunnel to a member.
+    ///
+    /// # Errors
+    ///
+    /// There is no way to it.
+    pub fn tunnel(
+        &self,
+        to: NodeId,
+        purpose: Purpose,
+    ) -> impl Future<Output = Result<Tunnel, LinkError>> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let peer = shared.peer(to).ok_or(LinkError::NotMember)?;
+            peer.tunnel(&shared, purpose).await
+        }
+    }
+
     /// What there is to know.
     pub fn status(&self) -> TransportStatus {
         let peers: Vec<Arc<Peer>> = self.shared.lock().values().map(|link| Arc::clone(&link.peer)).collect();
         let (refused, refusals) = self.shared.refusals.status();
         let links = peers.iter().map(|peer| (peer.id, peer.status())).collect();
-        TransportStatus { links, refused, refusals }
+        TransportStatus { links, refused, refusals, tunnels: self.shared.tunnels.status() }
     }
 
     /// Ends all streams, and returns when nothing is handed on any more and the ports are free.

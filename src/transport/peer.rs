@@ -21,6 +21,7 @@ use super::{
     exchange::{self, Request as _},
     opening::{Hello, Refusal},
     outbox::Outbox,
+    tunnel::{Purpose, Road, Tunnel},
 };
 use crate::{
     proto,
@@ -33,6 +34,7 @@ pub(super) struct Peer {
     pub(super) id: NodeId,
     pub(super) address: String,
     outbox: Arc<Outbox>,
+    road: Road,
     state: Mutex<LinkState>,
     sent: AtomicU64,
     dropped: AtomicU64,
@@ -48,6 +50,7 @@ impl Peer {
             id,
             address,
             outbox: Arc::new(Outbox::new(outbox_bytes_max)),
+            road: Road::default(),
             state: Mutex::new(LinkState::New),
             sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -77,6 +80,12 @@ impl Peer {
 
     pub(super) fn close(&self) {
         self.outbox.close();
+        self.road.close();
+    }
+
+    /// Opens a tunnel to it.
+    pub(super) async fn tunnel(&self, shared: &Shared, purpose: Purpose) -> Result<Tunnel, LinkError> {
+        self.road.bundle(shared, self.id, &self.address).await?.open(purpose)
     }
 
     pub(super) fn status(&self) -> LinkStatus {

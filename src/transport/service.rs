@@ -1,12 +1,12 @@
 //! The accepting end: who comes in, and what is handed on.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     meeting,
     opening::Refusal,
     snapshot,
+    tunnel::Bundle,
 };
 use crate::{proto, raft::NodeId};
 
@@ -35,6 +36,7 @@ impl proto::peer_server::Peer for Service {
     type MessagesStream = Answers<proto::Reply>;
     type SnapshotStream = Answers<proto::SnapshotReply>;
     type MeetStream = Answers<proto::MeetReply>;
+    type TunnelsStream = Pin<Box<dyn Stream<Item = Result<proto::TunnelReply, Status>> + Send>>;
 
     async fn messages(
         &self,
@@ -84,9 +86,70 @@ impl proto::peer_server::Peer for Service {
         });
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
+
+    async fn tunnels(
+        &self,
+        packets: Request<Streaming<proto::TunnelPacket>>,
+    ) -> Result<Response<Self::TunnelsStream>, Status> {
+        let (answers, outgoing) = mpsc::channel(2);
+        let bundle = Bundle::new(&self.shared.tunnels);
+        let frames = bundle.batches().map(|batch| {
+            let frames = batch.map_err(|error| error.to_status())?;
+            Ok(proto::TunnelReply { kind: Some(proto::tunnel_reply::Kind::Frames(frames)) })
+        });
+        let (service, mut packets) = (self.clone(), packets.into_inner());
+        tokio::spawn(async move {
+            let Some((from, _)) = service.open_to_members(&mut packets, &answers).await else {
+                return bundle.end(LinkError::Closed);
+            };
+            // What goes out now is what waits in the tunnels.
+            drop(answers);
+            let error = service.receive_tunnels(from, &bundle, &mut packets).await;
+            tracing::info!(peer = format!("{from:016x}"), %error, "the tunnels of a peer ended");
+            bundle.end(error);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing).chain(frames))))
+    }
 }
 
 impl Service {
+    /// Lets tunnels of a peer be served, until their stream ends.
+    async fn receive_tunnels(
+        &self,
+        from: NodeId,
+        bundle: &Arc<Bundle>,
+        packets: &mut Streaming<proto::TunnelPacket>,
+    ) -> LinkError {
+        loop {
+            let frames = match self.unless_stopped(packets.message()).await {
+                None | Some(Ok(None)) => return LinkError::Closed,
+                Some(Err(status)) => return status.into(),
+                Some(Ok(Some(packet))) => match packet.kind {
+                    Some(proto::tunnel_packet::Kind::Frames(frames)) => frames,
+                    _ => return self.cut_off(from, Refusal::Malformed("only frames follow the opening")),
+                },
+            };
+            match bundle.take(from, frames, true) {
+                Ok(opened) => {
+                    for incoming in opened {
+                        match self.shared.front.get() {
+                            Some(front) => front.serve(incoming),
+                            None => incoming.refuse("the node is starting"),
+                        }
+                    }
+                }
+                Err(malformed) => return self.cut_off(from, malformed),
+            }
+        }
+    }
+
+    /// A peer has said what it may not say.
+    fn cut_off(&self, from: NodeId, why: impl Into<LinkError>) -> LinkError {
+        let error = why.into();
+        self.shared.refusals.add(from, &error);
+        error
+    }
+
     /// Lets a member of the cluster in, if this node is one, or tells it why not.
     async fn open_to_members<Q: exchange::Request, A: Answer>(
         &self,
@@ -153,9 +216,7 @@ impl Service {
                 }
                 Some(Ok(Some(proto::Packet { kind: Some(proto::packet::Kind::Batch(batch)) }))) => batch,
                 Some(Ok(Some(_))) => {
-                    let error = Refusal::Malformed("only batches follow the opening").into();
-                    shared.refusals.add(from, &error);
-                    return error;
+                    return self.cut_off(from, Refusal::Malformed("only batches follow the opening"));
                 }
             };
             let mut messages = Vec::new();
@@ -167,8 +228,7 @@ impl Service {
                 joined.handler.received(messages);
             }
             if let Err(malformed) = taken {
-                shared.refusals.add(from, &malformed.into());
-                return malformed.into();
+                return self.cut_off(from, malformed);
             }
         }
     }

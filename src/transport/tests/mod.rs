@@ -6,6 +6,7 @@ mod outbox;
 mod snapshots;
 mod streams;
 mod tls;
+mod tunnels;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
