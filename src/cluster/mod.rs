@@ -9,9 +9,11 @@
 mod record;
 mod redirect;
 mod topology;
+mod upkeep;
 
 pub use self::{
     record::{Bound, MemberRecord, RecordError},
     redirect::{Access, Decision, Door, Situation, decide},
     topology::{Node, SLOTS, Topology, node_name, shard_name},
+    upkeep::{Seen, next_change, refuse_removal},
 };

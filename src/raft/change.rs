@@ -71,7 +71,7 @@ impl Raft {
         let next = configuration.changed(changes)?;
         for change in changes {
             if let Change::Promote(id) = change
-                && !leader.progress.get(id).is_some_and(|progress| self.has_caught_up(progress))
+                && !leader.progress.get(id).is_some_and(|progress| self.lacks_little(progress))
             {
                 return Err(ChangeRefusal::Behind(*id));
             }
@@ -79,7 +79,7 @@ impl Raft {
         Ok(next)
     }
 
-    fn has_caught_up(&self, progress: &Progress) -> bool {
+    pub(super) fn lacks_little(&self, progress: &Progress) -> bool {
         progress.mode() == Mode::Replicate && self.tail.last().index <= progress.match_index() + BEHIND_MAX
     }
 

@@ -310,6 +310,25 @@ impl Raft {
         }
     }
 
+    /// For how long this leader has not heard of `id`, in µs, to the length of a round of heartbeats. None if this node does
+    /// not lead, or `id` is no follower of it.
+    pub fn silent_us(&self, id: NodeId) -> Option<u64> {
+        match &self.state {
+            State::Leader(leader) if leader.progress.contains_key(&id) => {
+                Some(leader.rounds.unanswered(id) * self.timing.heartbeat_us)
+            }
+            State::Leader(_)
+            | State::Follower { .. }
+            | State::PreCandidate { .. }
+            | State::Candidate { .. } => None,
+        }
+    }
+
+    /// Whether the learner `id` has so much of the log that it may become a voter.
+    pub fn has_caught_up(&self, id: NodeId) -> bool {
+        self.progress(id).is_some_and(|progress| self.lacks_little(progress))
+    }
+
     /// Until when this node leads without asking anyone: it may serve the reads that have arrived before. 0 if it has to
     /// ask. Only [`Raft::step`] moves it.
     pub fn lease_until(&self) -> u64 {

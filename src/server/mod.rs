@@ -11,6 +11,7 @@ mod node;
 mod open;
 mod peers;
 mod status;
+mod upkeep;
 mod watch;
 
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
@@ -33,7 +34,7 @@ use crate::{
     command::{self, Command},
     config::Config,
     dispatch::{Node, Services},
-    driver::{MachineClock, Shard},
+    driver::{MachineClock, Shard, TransferError},
     executor::Input,
     metrics::Stats,
     transport::{self, Unprotected},
@@ -88,6 +89,7 @@ pub struct Server {
     http_addresses: Vec<SocketAddr>,
     tasks: JoinSet<()>,
     stopping: Sender<bool>,
+    peers: Option<Peers>,
     /// Held as long as the node lives.
     _lock: Box<dyn Any + Send + Sync>,
 }
@@ -167,6 +169,9 @@ impl Server {
                 .map_err(StartError::Thread)?;
         if let Some(peers) = &peers {
             peers.belong(&cluster, &shard);
+            let own = peers.own_record(&config, &shard.core().members().configuration);
+            let looking = upkeep::run(Arc::downgrade(&shard), Arc::clone(&config), identity.node_id, own);
+            tokio::spawn(looking);
         }
         if members == 1 && shard.core().members().configuration.contains(identity.node_id) {
             shard.campaign();
@@ -182,6 +187,7 @@ impl Server {
             http_addresses: Vec::new(),
             tasks: JoinSet::new(),
             stopping,
+            peers,
             _lock: lock,
         };
         server.serve(listeners, &stopped);
@@ -242,6 +248,17 @@ impl Server {
     /// within `shutdown-timeout`. What is acknowledged is safe at any moment, so being late loses nothing.
     pub async fn stop(mut self) {
         let patience = self.services.config.settings().shutdown_timeout;
+        self.services.request_stop();
+        // What waits for the executor is sent on by the next leader, and not lost with this one.
+        if 1 < self.services.shard.core().members().configuration.voters().len() {
+            match self.services.shard.transfer(None).await {
+                Ok(()) => tracing::info!("another node leads now"),
+                Err(TransferError::NotLeader) => {}
+                Err(error @ TransferError::NobodyTookOver) => {
+                    tracing::warn!("stopping as the leader: {error}")
+                }
+            }
+        }
         self.stopping.send_replace(true);
         let orderly = async {
             for client in self.services.clients.all() {
@@ -264,6 +281,10 @@ impl Server {
                 reason,
                 "stopping before everything was in order: the next start replays more of the log"
             );
+        }
+        // Nothing comes in any more that the log would have to take.
+        if let Some(peers) = &self.peers {
+            peers.transport.stop().await;
         }
         self.services.shard.stop();
     }

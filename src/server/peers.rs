@@ -139,6 +139,25 @@ impl Peers {
         })
     }
 
+    /// The record that this node should have among `members`. It keeps the address by which the others know it, unless another
+    /// one is announced.
+    pub(super) fn own_record(&self, config: &Config, members: &Configuration) -> Bytes {
+        let own = self.reception.own();
+        let known = members.record(own.node_id).cloned().and_then(|record| MemberRecord::decode(record).ok());
+        let known = known.map(|record| record.peer).filter(|peer| !peer.is_empty());
+        let entry =
+            config.announce.peer.clone().or(known).or(Some(own.address).filter(|entry| !entry.is_empty()));
+        if let Some(entry) = &entry
+            && !config.peers.is_empty()
+            && !config.peers.contains(entry)
+        {
+            tracing::warn!(
+                "the other nodes know this one as {entry}, which is none of its peers (see announce-peer)"
+            );
+        }
+        MemberRecord::new(config, entry.as_deref(), self.bound).encode()
+    }
+
     /// The node belongs to `cluster`, and says so to who asks.
     pub(super) fn belong(&self, cluster: &Cluster, shard: &Arc<Shard>) {
         let ear = Ear::default();
