@@ -105,7 +105,10 @@ const MODULES: &[Module] = &[
         uses: &["session", "cluster", "keyspace", "resp", "metrics", "config", "number", "glob"],
     },
     Module { name: "session", uses: &["cluster", "resp", "config"] },
-    Module { name: "cluster", uses: &["raft::NodeId", "raft::Configuration", "raft::Role", "config"] },
+    Module {
+        name: "cluster",
+        uses: &["raft::NodeId", "raft::Configuration", "raft::Change", "raft::Role", "config"],
+    },
     Module { name: "keyspace", uses: &["lsm", "number"] },
     Module {
         name: "raft",

@@ -6,12 +6,14 @@
 //!
 //! One shard owns all slots, so all keys are the leader's, and keys of different slots may be used together.
 
+mod clock;
 mod record;
 mod redirect;
 mod topology;
 mod upkeep;
 
 pub use self::{
+    clock::{CLOCK_APART_MAX_MS, is_clock_wrong},
     record::{Bound, MemberRecord, RecordError},
     redirect::{Access, Decision, Door, Situation, decide},
     topology::{Node, SLOTS, Topology, node_name, shard_name},

@@ -192,6 +192,11 @@ impl Shard {
         answered.await.unwrap_or(ChangeAnswer::Unknown)
     }
 
+    /// Says whether this node should not lead: it hands over then, and does not campaign.
+    pub fn set_unfit(self: &Arc<Self>, unfit: bool) {
+        self.step(raft::Input::Unfit(unfit));
+    }
+
     /// Hands the leadership to `to`, or to the voter that lacks least, and returns when another node leads.
     ///
     /// # Errors

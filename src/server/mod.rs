@@ -168,10 +168,7 @@ impl Server {
             Shard::start(core, Arc::clone(&disk), transport, runtime, config.io_threads, Arc::clone(&stats))
                 .map_err(StartError::Thread)?;
         if let Some(peers) = &peers {
-            peers.belong(&cluster, &shard);
-            let own = peers.own_record(&config, &shard.core().members().configuration);
-            let looking = upkeep::run(Arc::downgrade(&shard), Arc::clone(&config), identity.node_id, own);
-            tokio::spawn(looking);
+            peers.belong(&cluster, &shard, &config);
         }
         if members == 1 && shard.core().members().configuration.contains(identity.node_id) {
             shard.campaign();

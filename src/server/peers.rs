@@ -12,11 +12,13 @@ use super::{
     StartError,
     forming::{Reception, Step, find_cluster},
     identity::{Cluster, Identity},
+    upkeep,
 };
 use crate::{
     cluster::{Bound, MemberRecord},
     config::{Config, PeerTls},
-    driver::Shard,
+    driver::{MachineClock, Shard},
+    executor::Clock,
     raft::{Configuration, Message, NodeId},
     transport::{
         self, Belonging, Handler, Introduction, Offered, Outcome, Secret, Security, SnapshotHeader, Tls,
@@ -114,6 +116,7 @@ impl Peers {
             transport::Config {
                 security: security.clone(),
                 entry_bytes_max: usize::try_from(config.entry_bytes_max).unwrap_or(usize::MAX),
+                wall_ms: || MachineClock.now().wall_ms,
                 ..transport::Config::default()
             },
             identity.node_id,
@@ -141,7 +144,7 @@ impl Peers {
 
     /// The record that this node should have among `members`. It keeps the address by which the others know it, unless another
     /// one is announced.
-    pub(super) fn own_record(&self, config: &Config, members: &Configuration) -> Bytes {
+    fn own_record(&self, config: &Config, members: &Configuration) -> Bytes {
         let own = self.reception.own();
         let known = members.record(own.node_id).cloned().and_then(|record| MemberRecord::decode(record).ok());
         let known = known.map(|record| record.peer).filter(|peer| !peer.is_empty());
@@ -158,12 +161,16 @@ impl Peers {
         MemberRecord::new(config, entry.as_deref(), self.bound).encode()
     }
 
-    /// The node belongs to `cluster`, and says so to who asks.
-    pub(super) fn belong(&self, cluster: &Cluster, shard: &Arc<Shard>) {
+    /// The node belongs to `cluster`: it says so to who asks, speaks to the members, and looks after its place among them.
+    pub(super) fn belong(&self, cluster: &Cluster, shard: &Arc<Shard>, config: &Arc<Config>) {
         let ear = Ear::default();
         ear.listen_for(shard);
         self.transport.join(cluster.id, Arc::new(ear));
         shard.connect_members();
+        let own = self.own_record(config, &shard.core().members().configuration);
+        let node_id = self.reception.own().node_id;
+        let (weak, transport) = (Arc::downgrade(shard), Arc::clone(&self.transport));
+        tokio::spawn(upkeep::run(weak, transport, Arc::clone(config), node_id, own));
         let reception = Arc::clone(&self.reception);
         let (cluster, mut members) = (cluster.clone(), shard.core().watch_members());
         tokio::spawn(async move {

@@ -1,5 +1,5 @@
-//! What a node does for its own place in the cluster: it asks to be let in, keeps its addresses known, and, while it leads,
-//! looks after the others ([`crate::cluster::next_change`]).
+//! What a node does for its place in the cluster, each second: it keeps its addresses known, does not lead with a wrong clock,
+//! and, while it leads, looks after the others ([`crate::cluster::next_change`]).
 
 use std::{
     sync::{Arc, Weak},
@@ -9,21 +9,45 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    cluster::{Seen, next_change},
+    cluster::{Seen, is_clock_wrong, next_change},
     config::Config,
     driver::{Members, Shard},
     raft::{Change, ChangeAnswer, NodeId, Role},
+    transport::Transport,
 };
 
 /// How often a node looks whether there is something to be done.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// A clock that is wrong so many times in a row is: once, it may be a word that waited on its way.
+const WRONG_TIMES: u32 = 3;
+
 /// Looks after the membership as long as the shard lives. `own` is what this node's record should be.
-pub(super) async fn run(shard: Weak<Shard>, config: Arc<Config>, node_id: NodeId, own: Bytes) {
-    let Some(mut members) = shard.upgrade().map(|shard| shard.core().watch_members()) else { return };
+pub(super) async fn run(
+    shard: Weak<Shard>,
+    transport: Arc<Transport>,
+    config: Arc<Config>,
+    node_id: NodeId,
+    own: Bytes,
+) {
+    let mut wrong_times = 0;
     loop {
         let Some(strong) = shard.upgrade() else { return };
-        let now = members.borrow_and_update().clone();
+        let now = strong.core().members();
+        let links = transport.status().links;
+        let ahead = |id| links.get(&id)?.clock_ahead_ms;
+        let was_wrong = WRONG_TIMES <= wrong_times;
+        wrong_times = if is_clock_wrong(&now.configuration, node_id, ahead) { wrong_times + 1 } else { 0 };
+        let is_wrong = WRONG_TIMES <= wrong_times;
+        if is_wrong != was_wrong {
+            match is_wrong {
+                true => {
+                    tracing::warn!("the clock of this node is wrong, as most others say: it will not lead")
+                }
+                false => tracing::info!("the clock of this node is right again"),
+            }
+            strong.set_unfit(is_wrong);
+        }
         if now.role == Role::Leader {
             let changes = wanted(&strong, &config, &now, node_id, &own);
             if !changes.is_empty() {
@@ -38,15 +62,7 @@ pub(super) async fn run(shard: Weak<Shard>, config: Arc<Config>, node_id: NodeId
             }
         }
         drop(strong);
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            changed = members.changed() => {
-                // An error means that the shard is gone.
-                if changed.is_err() {
-                    return;
-                }
-            }
-        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

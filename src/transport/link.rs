@@ -93,4 +93,7 @@ pub struct LinkStatus {
     pub received: u64,
     /// Streams to it that were opened.
     pub opened: u64,
+    /// By how much its wall clock is ahead of that of this node, in ms, less what its last word on it took to come. None if
+    /// it has not said.
+    pub clock_ahead_ms: Option<i64>,
 }

@@ -115,11 +115,18 @@ pub struct Config {
     /// What may wait for one peer, in bytes of entries; one message always may. More than what the core has in flight to
     /// one follower, else it waits for what was dropped.
     pub outbox_bytes_max: usize,
+    /// Tells the wall clock, in ms since the Unix epoch, so that nodes can tell each other; 0 if there is none.
+    pub wall_ms: fn() -> u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { security: Security::default(), entry_bytes_max: 80 << 20, outbox_bytes_max: 16 << 20 }
+        Self {
+            security: Security::default(),
+            entry_bytes_max: 80 << 20,
+            outbox_bytes_max: 16 << 20,
+            wall_ms: || 0,
+        }
     }
 }
 

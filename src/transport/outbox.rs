@@ -52,6 +52,8 @@ struct State {
     /// Of `appends` and of what is left of `parting`.
     appends_bytes: usize,
     parting: Option<Parting>,
+    /// The next batch tells that it is this time; 0: it does not.
+    wall_ms: u64,
 }
 
 /// An append that leaves in parts.
@@ -92,6 +94,12 @@ impl Outbox {
         drop(state);
         self.waker.wake();
         true
+    }
+
+    /// Lets the peer know that the wall clock here shows `wall_ms`.
+    pub(super) fn tell_time(&self, wall_ms: u64) {
+        self.lock().wall_ms = wall_ms;
+        self.waker.wake();
     }
 
     /// A stream is being opened: returns what it will carry. A stream before it ends.
@@ -153,7 +161,9 @@ impl State {
             }
         }
         let part = (bytes < BATCH_BYTES).then(|| self.part(BATCH_BYTES - bytes)).flatten();
-        (!messages.is_empty() || part.is_some()).then_some(proto::Batch { messages, part })
+        let wall_ms = std::mem::take(&mut self.wall_ms);
+        let leaves = !messages.is_empty() || part.is_some() || wall_ms != 0;
+        leaves.then_some(proto::Batch { messages, part, wall_ms })
     }
 
     /// Takes about `room` bytes of the append that leaves in parts.

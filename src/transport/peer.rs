@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -29,6 +30,9 @@ use crate::{
     sync::Mutex,
 };
 
+/// How often a peer is told what time it is here.
+const TIME_TOLD_EVERY: Duration = Duration::from_secs(1);
+
 /// A node that is spoken to.
 pub(super) struct Peer {
     pub(super) id: NodeId,
@@ -40,6 +44,7 @@ pub(super) struct Peer {
     dropped: AtomicU64,
     received: AtomicU64,
     opened: AtomicU64,
+    clock_ahead_ms: Mutex<Option<i64>>,
     /// It is there: dial at once.
     seen: Notify,
 }
@@ -56,6 +61,7 @@ impl Peer {
             dropped: AtomicU64::new(0),
             received: AtomicU64::new(0),
             opened: AtomicU64::new(0),
+            clock_ahead_ms: Mutex::default(),
             seen: Notify::new(),
         }
     }
@@ -96,7 +102,15 @@ impl Peer {
             dropped: self.dropped.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
             opened: self.opened.load(Ordering::Relaxed),
+            clock_ahead_ms: *self.clock_ahead_ms.lock().expect("nothing panics while it has the clock"),
         }
+    }
+
+    /// Its wall clock showed `wall_ms`, and that of this node shows `own_ms`.
+    pub(super) fn set_clock(&self, wall_ms: u64, own_ms: u64) {
+        let difference = i128::from(wall_ms) - i128::from(own_ms);
+        let ahead_ms = i64::try_from(difference).unwrap_or(if difference < 0 { i64::MIN } else { i64::MAX });
+        *self.clock_ahead_ms.lock().expect("nothing panics while it has the clock") = Some(ahead_ms);
     }
 
     /// Returns whether that is news.
@@ -152,7 +166,16 @@ impl Peer {
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.set_state(LinkState::Connected);
         tracing::info!(peer = format!("{:016x}", self.id), address = self.address, "a stream to a peer");
-        match answers.message().await? {
+        let answer = answers.message();
+        tokio::pin!(answer);
+        let answer = loop {
+            self.outbox.tell_time((shared.config.wall_ms)());
+            tokio::select! {
+                answer = &mut answer => break answer?,
+                () = sleep(TIME_TOLD_EVERY) => {}
+            }
+        };
+        match answer {
             None => Err(LinkError::Closed),
             Some(_) => Err(Refusal::Malformed("an acceptor says nothing after its welcome").into()),
         }

@@ -219,6 +219,11 @@ impl Service {
                     return self.cut_off(from, Refusal::Malformed("only batches follow the opening"));
                 }
             };
+            if batch.wall_ms != 0
+                && let Some(peer) = shared.peer(from)
+            {
+                peer.set_clock(batch.wall_ms, (shared.config.wall_ms)());
+            }
             let mut messages = Vec::new();
             let taken = assembly.take(batch, &mut messages);
             if let Some(peer) = shared.peer(from) {

@@ -61,7 +61,7 @@ async fn said(batch: proto::Batch) -> (String, Node) {
 }
 
 fn of_message(message: proto::Message) -> proto::Batch {
-    proto::Batch { messages: vec![message], part: None }
+    proto::Batch { messages: vec![message], part: None, wall_ms: 0 }
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn an_entry_that_is_declared_too_large_is_refused_before_it_comes() {
     let entry = proto::Entry { index: 1, term: 3, kind: 1, missing: u64::MAX, ..proto::Entry::default() };
     let head = Some(convert::to_wire(&append(0, &[])));
     let part = proto::Part { head, entries: vec![entry], ..proto::Part::default() };
-    let (words, _) = said(proto::Batch { messages: Vec::new(), part: Some(part) }).await;
+    let (words, _) = said(proto::Batch { messages: Vec::new(), part: Some(part), wall_ms: 0 }).await;
     assert!(words.contains("an entry of 18446744073709551615 bytes, more than entry-bytes-max"), "{words}");
 }
 

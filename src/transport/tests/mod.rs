@@ -228,3 +228,16 @@ fn append(index: u64, sizes: &[usize]) -> Message {
 fn is_append(message: &Message) -> bool {
     matches!(message.body, Body::Append { .. })
 }
+
+#[tokio::test]
+async fn nodes_tell_each_other_what_time_it_is() {
+    const HOUR_MS: u64 = 3_600_000;
+    let ahead = Config { wall_ms: || 2 * HOUR_MS, ..Config::default() };
+    let one = Node::with(1, CLUSTER, ahead, "127.0.0.1:0").await;
+    let two =
+        Node::with(2, CLUSTER, Config { wall_ms: || HOUR_MS, ..Config::default() }, "127.0.0.1:0").await;
+    one.speak_to(&[&two]);
+    two.speak_to(&[&one]);
+    let ahead_ms = |node: &Node, other| node.transport.status().links[&other].clock_ahead_ms;
+    until(|| ahead_ms(&two, 1) == Some(3_600_000) && ahead_ms(&one, 2) == Some(-3_600_000)).await;
+}

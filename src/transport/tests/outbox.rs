@@ -220,7 +220,7 @@ fn a_message_of_many_entries_is_no_way_around_the_bound() {
             .iter()
             .map(|entry| super::super::convert::entry_to_wire(entry, entry.body.len()))
             .collect();
-        let batch = proto::Batch { messages: Vec::new(), part: Some(std::mem::take(&mut part)) };
+        let batch = proto::Batch { messages: Vec::new(), part: Some(std::mem::take(&mut part)), wall_ms: 0 };
         assembly.take(batch, &mut messages).err()
     });
     assert_eq!(refused.unwrap(), super::super::Malformed::MessageTooLarge);
