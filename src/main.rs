@@ -1,5 +1,7 @@
 //! The `sisyphusdb` binary: arguments → configuration → server → exit status.
 
+mod dev_cluster;
+
 use std::backtrace::Backtrace;
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -22,8 +24,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 const CLIENTS_WANTED: usize = 10_000;
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "dev-cluster") {
+        return dev_cluster::run(&arguments[1..]).unwrap_or_else(|error| complain(&format!("{error:#}")));
+    }
     let sources = Sources {
-        arguments: std::env::args().skip(1).collect(),
+        arguments,
         environment: std::env::vars_os()
             // A variable that is not text is none of ours.
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

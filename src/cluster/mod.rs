@@ -17,5 +17,5 @@ pub use self::{
     record::{Bound, MemberRecord, RecordError},
     redirect::{Access, Decision, Door, Situation, decide},
     topology::{Node, SLOTS, Topology, node_name, shard_name},
-    upkeep::{Seen, next_change, refuse_removal},
+    upkeep::{Seen, next_change},
 };

@@ -59,6 +59,19 @@ pub enum Change {
     Update(NodeId, Bytes),
 }
 
+impl std::fmt::Display for Change {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (what, id) = match self {
+            Self::Add(id, _) => ("add", id),
+            Self::Promote(id) => ("promote", id),
+            Self::Demote(id) => ("demote", id),
+            Self::Remove(id) => ("remove", id),
+            Self::Update(id, _) => ("update", id),
+        };
+        write!(formatter, "{what} {id:016x}")
+    }
+}
+
 /// Why a change is refused. Nothing has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeRefusal {

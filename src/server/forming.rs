@@ -183,6 +183,12 @@ impl Reception {
         self.own.lock().expect("a panic ends the process").clone()
     }
 
+    /// Those who have introduced themselves since this was last called. A node of this cluster does so until the membership
+    /// says of it what it says of itself.
+    pub(super) fn take_guests(&self) -> BTreeMap<NodeId, Introduction> {
+        std::mem::take(&mut *self.guests.lock().expect("a panic ends the process"))
+    }
+
     /// Says more from now on.
     pub(super) fn update(&self, change: impl FnOnce(&mut Introduction)) {
         change(&mut self.own.lock().expect("a panic ends the process"));
@@ -192,8 +198,9 @@ impl Reception {
 impl Host for Reception {
     fn met(&self, guest: Introduction) -> Introduction {
         let own = self.own();
-        // Who belongs to a cluster asks nobody any more, so there is nothing to be kept.
-        if own.belonging.is_none() {
+        let cluster_of = |said: &Introduction| said.belonging.as_ref().map(|belonging| belonging.cluster_id);
+        // A member is asked by strangers as well, who have to join first.
+        if own.belonging.is_none() || cluster_of(&own) == cluster_of(&guest) {
             let mut guests = self.guests.lock().expect("a panic ends the process");
             if guests.len() < GUESTS_MAX && guests.get(&guest.node_id) != Some(&guest) {
                 guests.insert(guest.node_id, guest);
@@ -266,7 +273,7 @@ pub(super) async fn find_cluster(
 type Answers = BTreeMap<String, Introduction>;
 
 /// Asks all at once who they are.
-async fn ask_all(
+pub(super) async fn ask_all(
     entries: &[String],
     security: &Security,
     own: &Introduction,

@@ -12,7 +12,7 @@ use super::{
     StartError,
     forming::{Reception, Step, find_cluster},
     identity::{Cluster, Identity},
-    upkeep,
+    upkeep::Upkeep,
 };
 use crate::{
     cluster::{Bound, MemberRecord},
@@ -167,10 +167,17 @@ impl Peers {
         ear.listen_for(shard);
         self.transport.join(cluster.id, Arc::new(ear));
         shard.connect_members();
-        let own = self.own_record(config, &shard.core().members().configuration);
-        let node_id = self.reception.own().node_id;
-        let (weak, transport) = (Arc::downgrade(shard), Arc::clone(&self.transport));
-        tokio::spawn(upkeep::run(weak, transport, Arc::clone(config), node_id, own));
+        let record = self.own_record(config, &shard.core().members().configuration);
+        self.reception.take_guests();
+        self.reception.update(|own| own.record = record);
+        let upkeep = Upkeep {
+            shard: Arc::downgrade(shard),
+            transport: Arc::clone(&self.transport),
+            reception: Arc::clone(&self.reception),
+            security: self.security.clone(),
+            config: Arc::clone(config),
+        };
+        tokio::spawn(upkeep.run());
         let reception = Arc::clone(&self.reception);
         let (cluster, mut members) = (cluster.clone(), shard.core().watch_members());
         tokio::spawn(async move {

@@ -1,0 +1,205 @@
+//! `sisyphusdb dev-cluster`: three nodes on this machine, to try things with. One that dies is started again.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, Command, ExitCode, Stdio},
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: &str = "\
+Starts three nodes of a cluster on this machine, to try things with, until it is interrupted.
+
+Usage: sisyphusdb dev-cluster [--dir DIR] [--DIRECTIVE VALUE ...]
+
+  --dir DIR   where the nodes keep their data, each in a directory of its own (default: ./dev-cluster);
+              with what is there they go on
+
+Every other directive is given to all three nodes. They listen on 127.0.0.1:
+
+              Redis, for cluster clients   Redis, for plain clients   HTTP   other nodes
+  node 1      7001                         7101                       8001   5001
+  node 2      7002                         7102                       8002   5002
+  node 3      7003                         7103                       8003   5003
+
+A node that dies (try kill -9) is started again after five seconds.
+";
+
+/// How many nodes there are.
+const NODES: u16 = 3;
+
+/// How long a node that died stays away: long enough to see the others go on without it.
+const AWAY: Duration = Duration::from_secs(5);
+
+/// What happens.
+enum Event {
+    /// A node said something.
+    Line(u16, String),
+    /// A node's output has ended, and so has the node.
+    Ended(u16),
+    /// Somebody wants all this to end.
+    Stop,
+}
+
+/// A node that runs, or that is away.
+struct Node {
+    number: u16,
+    child: Option<Child>,
+    again_at: Option<Instant>,
+}
+
+/// Runs the cluster that `arguments` ask for, until it is told to stop.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        write!(io::stdout(), "{USAGE}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (dir, directives) = split(arguments)?;
+    let (sender, events) = mpsc::channel();
+    thread::spawn({
+        let sender = sender.clone();
+        move || wait_for_signals(&sender)
+    });
+    let mut nodes: Vec<Node> =
+        (1..=NODES).map(|number| Node { number, child: None, again_at: Some(Instant::now()) }).collect();
+    say(
+        "three nodes: redis-cli -c -p 7001 · redis-cli -p 7101 · curl 'http://127.0.0.1:8001/get?key=…' · Ctrl-C ends them",
+    );
+    loop {
+        for node in &mut nodes {
+            if node.again_at.is_some_and(|at| at <= Instant::now()) {
+                node.start(&dir, &directives, &sender)?;
+            }
+        }
+        let next = nodes.iter().filter_map(|node| node.again_at).min();
+        let wait = next.map_or(AWAY, |at| at.saturating_duration_since(Instant::now()));
+        match events.recv_timeout(wait) {
+            Ok(Event::Line(number, line)) => say(&format!("{number} | {line}")),
+            Ok(Event::Ended(number)) => nodes[usize::from(number - 1)].ended()?,
+            Ok(Event::Stop) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => bail!("nobody says anything any more"),
+        }
+    }
+    stop(&mut nodes, &events)
+}
+
+/// Takes the directory out of the directives.
+fn split(arguments: &[String]) -> anyhow::Result<(PathBuf, Vec<String>)> {
+    let mut dir = PathBuf::from("dev-cluster");
+    let mut directives = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--dir" {
+            dir = rest.next().ok_or_else(|| anyhow!("--dir needs a directory"))?.into();
+        } else {
+            directives.push(argument.clone());
+        }
+    }
+    Ok((dir, directives))
+}
+
+impl Node {
+    fn start(
+        &mut self,
+        dir: &std::path::Path,
+        directives: &[String],
+        events: &Sender<Event>,
+    ) -> anyhow::Result<()> {
+        let number = self.number;
+        let dir = dir.join(format!("node-{number}"));
+        std::fs::create_dir_all(&dir)
+            .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+        let peers: Vec<String> = (1..=NODES).map(|node| format!("127.0.0.1:{}", 5000 + node)).collect();
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let mut child = Command::new(program)
+            .args(["--port", &(7000 + number).to_string(), "--proxy-port", &(7100 + number).to_string()])
+            .args(["--http-port", &(8000 + number).to_string(), "--peer-port", &(5000 + number).to_string()])
+            .args(["--peers", &peers.join(","), "--name", &format!("node-{number}")])
+            .arg("--dir")
+            .arg(dir)
+            .args(directives)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start a node")?;
+        let output = child.stderr.take().expect("it was asked for");
+        let events = events.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // Without a receiver all is over.
+                drop(events.send(Event::Line(number, line)));
+            }
+            drop(events.send(Event::Ended(number)));
+        });
+        self.child = Some(child);
+        self.again_at = None;
+        Ok(())
+    }
+
+    fn ended(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            let status = child.wait().context("cannot wait for a node")?;
+            say(&format!(
+                "node {} has ended ({status}); it starts again in {} s",
+                self.number,
+                AWAY.as_secs()
+            ));
+            self.again_at = Some(Instant::now() + AWAY);
+        }
+        Ok(())
+    }
+}
+
+/// Lets all nodes stop in order, and waits for them.
+fn stop(nodes: &mut [Node], events: &mpsc::Receiver<Event>) -> anyhow::Result<ExitCode> {
+    for child in nodes.iter().filter_map(|node| node.child.as_ref()) {
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            // One that has gone already needs no signal.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+    while nodes.iter().any(|node| node.child.is_some()) {
+        match events.recv()? {
+            Event::Line(number, line) => say(&format!("{number} | {line}")),
+            Event::Ended(number) => {
+                if let Some(mut child) = nodes[usize::from(number - 1)].child.take() {
+                    child.wait().context("cannot wait for a node")?;
+                }
+            }
+            Event::Stop => {}
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wait_for_signals(events: &Sender<Event>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let waited = runtime.and_then(|runtime| {
+        runtime.block_on(async {
+            let (mut terminate, mut interrupt) =
+                (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            Ok(())
+        })
+    });
+    if let Err(error) = waited {
+        say(&format!("cannot wait for signals: {error}"));
+    }
+    // Without a receiver all is over.
+    drop(events.send(Event::Stop));
+}
+
+fn say(line: &str) {
+    // Whoever closed the terminal does not want to read it.
+    let _ = writeln!(io::stdout(), "{line}");
+}
