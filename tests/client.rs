@@ -53,6 +53,13 @@ impl Client {
         }
     }
 
+    /// Reads a reply of so many bytes, and returns the first of them.
+    pub(super) async fn reply_of_bytes(&mut self, bytes: usize) -> u8 {
+        let mut reply = vec![0; bytes];
+        self.0.read_exact(&mut reply).await.unwrap();
+        reply[0]
+    }
+
     /// Reads until the server closes the connection.
     pub(super) async fn closed(mut self) {
         // A connection that is reset is closed, too.

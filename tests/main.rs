@@ -7,6 +7,8 @@ mod dispatch;
 mod documents;
 mod fuzz;
 mod layers;
+mod nodes;
 mod observability;
 mod processes;
+mod proxy;
 mod simulation;

@@ -5,8 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
-use tokio::{io::Interest, net::tcp::OwnedWriteHalf};
-
+use super::socket::Writer;
 use crate::{
     config::OutputLimit,
     dispatch::{InFlight, Services},
@@ -22,7 +21,7 @@ const SLICES_MAX: usize = 16;
 /// A connection as the executor's drainer and its own task share it.
 pub(super) struct Client {
     info: Arc<ClientInfo>,
-    socket: OwnedWriteHalf,
+    socket: Writer,
     services: Weak<Services>,
     stats: Arc<Stats>,
     in_flight: Arc<InFlight>,
@@ -75,7 +74,7 @@ impl std::fmt::Debug for Client {
 impl Client {
     pub(super) fn new(
         info: Arc<ClientInfo>,
-        socket: OwnedWriteHalf,
+        socket: Writer,
         services: &Arc<Services>,
         limit: OutputLimit,
     ) -> Self {
@@ -180,8 +179,7 @@ impl Client {
 
     /// Waits until the socket may take more.
     pub(super) async fn writable(&self) {
-        // An error shows at the next write.
-        drop(self.socket.ready(Interest::WRITABLE).await);
+        self.socket.writable().await;
     }
 
     /// Bytes sent so far, and bytes that wait.
@@ -217,11 +215,7 @@ impl Client {
         while !outbox.is_empty() && !state.broken {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let used = outbox.io_slices(&mut slices);
-            let written = match &slices[..used] {
-                [one] => self.socket.try_write(one),
-                many => self.socket.try_write_vectored(many),
-            };
-            match written {
+            match self.socket.try_write(&slices[..used]) {
                 Ok(bytes) => {
                     outbox.advance(bytes);
                     state.sent += bytes as u64;

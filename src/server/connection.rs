@@ -4,20 +4,20 @@ use std::{cell::Cell, collections::VecDeque, ops::ControlFlow, sync::Arc, time::
 
 use arc_swap::Guard;
 use bytes::BytesMut;
-use tokio::{
-    io::AsyncReadExt,
-    net::{TcpStream, tcp::OwnedReadHalf},
-    sync::oneshot,
-};
+use tokio::{io::AsyncReadExt, net::TcpStream, sync::oneshot};
 
-use super::{client::Client, node};
+use super::{
+    client::Client,
+    node,
+    socket::{Reader, Socket},
+};
 use crate::{
     dispatch::{self, Batch, ColdRead, Conversation, Services, Tail, Workspace},
     driver::Shard,
     executor::{Deferred, Input, Item, Message, Published, Recipient},
     metrics::Counter,
     resp::{Args, Outbox, ProtocolError, RequestCodec},
-    session::{Buffers, Endpoint, Registration, Session},
+    session::{Buffers, Endpoint, Session},
 };
 
 /// Bytes of replies that a client has not taken, above which nothing more is done for it.
@@ -45,7 +45,7 @@ pub(super) struct Connection {
     services: Arc<Services>,
     client: Arc<Client>,
     conversation: Conversation,
-    reader: OwnedReadHalf,
+    reader: Reader,
     codec: RequestCodec,
     buffer: BytesMut,
     /// What was parsed and is not taken yet; an error is the last.
@@ -84,11 +84,10 @@ enum Close {
 }
 
 impl Connection {
-    /// Prepares the connection that `registration` stands for.
-    pub(super) fn new(services: Arc<Services>, stream: TcpStream, registration: Registration) -> Self {
+    /// Prepares the connection of `session`.
+    pub(super) fn new(services: Arc<Services>, socket: impl Into<Socket>, session: Session) -> Self {
         let limit = services.config.settings().client_output_buffer_limit.normal;
-        let session = Session::new(registration, Arc::clone(&services.config));
-        let (reader, writer) = stream.into_split();
+        let (reader, writer) = socket.into().into_split();
         let client = Arc::new(Client::new(Arc::clone(session.info()), writer, &services, limit));
         let mut connection = Self {
             services,

@@ -12,11 +12,15 @@ use tokio::{
 use super::{
     StartError,
     connection::{self, Connection},
+    proxy::Proxy,
 };
-use crate::{config::Config, dispatch::Services, metrics::Counter};
+use crate::{config::Config, dispatch::Services, metrics::Counter, session::Session};
 
 /// How long to wait when no connection can be accepted because descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Told to a client for which there is no room.
+pub(super) const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// Listens on `port` of every address in `bind`.
 pub(super) fn bind(config: &Config, port: u16) -> Result<Vec<TcpListener>, StartError> {
@@ -46,9 +50,10 @@ fn listen(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
     socket.listen(backlog)
 }
 
-/// Accepts and serves until `stopped`, then waits for the connections to end.
+/// Accepts and serves until `stopped`, then waits for the connections to end. With a `proxy`, that serves them.
 pub(super) async fn serve(
     services: Arc<Services>,
+    proxy: Option<Arc<Proxy>>,
     listener: TcpListener,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -56,7 +61,7 @@ pub(super) async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => admit(&services, stream, &mut connections).await,
+                Ok((stream, _)) => admit(&services, proxy.as_ref(), stream, &mut connections).await,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -71,12 +76,17 @@ pub(super) async fn serve(
 }
 
 /// Returns when the server is stopping.
-async fn until(stopped: &mut watch::Receiver<bool>) {
+pub(super) async fn until(stopped: &mut watch::Receiver<bool>) {
     // Without a sender the server is gone, which is as good.
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
-async fn admit(services: &Arc<Services>, mut stream: TcpStream, connections: &mut JoinSet<()>) {
+async fn admit(
+    services: &Arc<Services>,
+    proxy: Option<&Arc<Proxy>>,
+    mut stream: TcpStream,
+    connections: &mut JoinSet<()>,
+) {
     // A client that has gone already has no address, and needs no answer.
     let Ok(endpoint) = connection::endpoint(&stream) else { return };
     let (clients_max, keepalive) = {
@@ -90,12 +100,18 @@ async fn admit(services: &Arc<Services>, mut stream: TcpStream, connections: &mu
     let now_ms = services.shard.now().wall_ms;
     match services.clients.connect(endpoint, now_ms, clients_max) {
         Some(registration) => {
-            connections.spawn(Connection::new(Arc::clone(services), stream, registration).run());
+            match proxy {
+                None => {
+                    let session = Session::new(registration, Arc::clone(&services.config));
+                    connections.spawn(Connection::new(Arc::clone(services), stream, session).run())
+                }
+                Some(proxy) => connections.spawn(Arc::clone(proxy).serve(stream, registration)),
+            };
         }
         None => {
             services.stats.count(Counter::ConnectionsRejected, 1);
             // Whether the client hears it or not, the connection ends here.
-            drop(stream.write_all(b"-ERR max number of clients reached\r\n").await);
+            drop(stream.write_all(TOO_MANY_CLIENTS).await);
         }
     }
 }

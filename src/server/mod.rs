@@ -10,6 +10,8 @@ mod local;
 mod node;
 mod open;
 mod peers;
+mod proxy;
+mod socket;
 mod status;
 mod upkeep;
 mod watch;
@@ -18,7 +20,10 @@ use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
-    sync::watch::{Receiver, Sender, channel},
+    sync::{
+        mpsc::unbounded_channel,
+        watch::{Receiver, Sender, channel},
+    },
     task::JoinSet,
 };
 
@@ -28,7 +33,11 @@ pub use self::{
     local::{LocalClient, LocalReply},
     open::{OpenError, verify},
 };
-use self::{open::DataDirectory, peers::Peers};
+use self::{
+    open::DataDirectory,
+    peers::Peers,
+    proxy::{Entrance, Proxy, serve_tunnels},
+};
 use crate::{
     cluster::Bound,
     command::{self, Command},
@@ -37,7 +46,7 @@ use crate::{
     driver::{MachineClock, Shard, TransferError},
     executor::Input,
     metrics::Stats,
-    transport::{self, Unprotected},
+    transport::{self, Transport, Unprotected},
 };
 
 /// How long the first election may take; with one voter it is one sync.
@@ -187,18 +196,40 @@ impl Server {
             peers,
             _lock: lock,
         };
+        let proxy = std::mem::take(&mut listeners.proxy);
         server.serve(listeners, &stopped);
+        if let Some(transport) = server.peers.as_ref().map(|peers| Arc::clone(&peers.transport)) {
+            server.serve_by_tunnels(&transport, proxy, &stopped);
+        }
         server.services.node.set_addresses(server.resp_addresses.clone(), server.http_addresses.clone());
         server.follow_directives();
         server.tasks.spawn(watch::run(Arc::clone(&server.services), disk, stopped.clone()));
         Ok(server)
     }
 
+    /// Serves clients on behalf of others, and lets others serve clients of this node.
+    fn serve_by_tunnels(
+        &mut self,
+        transport: &Arc<Transport>,
+        listeners: Vec<TcpListener>,
+        stopped: &Receiver<bool>,
+    ) {
+        let (sender, incoming) = unbounded_channel();
+        transport.serve(Arc::new(Entrance(sender)));
+        self.tasks.spawn(serve_tunnels(Arc::clone(&self.services), incoming, stopped.clone()));
+        let proxy = Arc::new(Proxy::new(Arc::clone(&self.services), Arc::clone(transport)));
+        for listener in listeners {
+            self.resp_addresses.extend(listener.local_addr());
+            let (services, proxy) = (Arc::clone(&self.services), Some(Arc::clone(&proxy)));
+            self.tasks.spawn(listener::serve(services, proxy, listener, stopped.clone()));
+        }
+    }
+
     fn serve(&mut self, listeners: Listeners, stopped: &Receiver<bool>) {
-        for listener in listeners.resp.into_iter().chain(listeners.proxy) {
+        for listener in listeners.resp {
             self.resp_addresses.extend(listener.local_addr());
             let services = Arc::clone(&self.services);
-            self.tasks.spawn(listener::serve(services, listener, stopped.clone()));
+            self.tasks.spawn(listener::serve(services, None, listener, stopped.clone()));
         }
         let router = http::router_of_node(&self.services);
         let connections_max = self.services.config.http_connections_max();

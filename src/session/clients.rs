@@ -20,15 +20,16 @@ pub struct Endpoint {
     pub remote: String,
     /// The address that it connected to.
     pub local: String,
-    /// The descriptor of its socket; -1 if it has none.
+    /// The descriptor of its socket; -1 if it has none here.
     pub fd: i32,
 }
 
 impl Endpoint {
-    /// Whether the client connected over a loopback address, or is this process itself.
+    /// Whether the client connected over a loopback address, or is this process itself. The loopback address of a client
+    /// without a socket is that of another node, from which it came by a tunnel.
     pub fn is_local(&self) -> bool {
         match self.remote.parse::<SocketAddr>() {
-            Ok(address) => address.ip().to_canonical().is_loopback(),
+            Ok(address) => 0 <= self.fd && address.ip().to_canonical().is_loopback(),
             Err(_) => self.fd < 0,
         }
     }

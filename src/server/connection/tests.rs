@@ -28,7 +28,8 @@ async fn a_client_that_sends_more_than_it_may_and_reads_nothing_is_closed() {
     let (mut client, stream) = pair().await;
     let endpoint = endpoint(&stream).unwrap();
     let registration = services.clients.connect(endpoint, 0, usize::MAX).unwrap();
-    let mut connection = Connection::new(Arc::clone(&services), stream, registration);
+    let session = Session::new(registration, Arc::clone(&services.config));
+    let mut connection = Connection::new(Arc::clone(&services), stream, session);
     connection.unsent_check = Duration::from_millis(1);
     let closed = tokio::spawn(connection.run());
 

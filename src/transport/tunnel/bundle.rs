@@ -11,6 +11,7 @@ use std::{
 };
 
 use atomic_waker::AtomicWaker;
+use bytes::Bytes;
 use tokio::io::ReadBuf;
 use tokio_stream::Stream;
 
@@ -264,6 +265,20 @@ impl End {
             self.bundle.enqueue(&self.line, &mut pipe);
         }
         Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_take(&self, context: &Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let mut pipe = self.lock();
+        let Some(taken) = pipe.take_inbound(context) else { return Poll::Pending };
+        let (bytes, tell) = taken?;
+        if tell {
+            self.bundle.enqueue(&self.line, &mut pipe);
+        }
+        Poll::Ready(Ok((!bytes.is_empty()).then_some(bytes)))
+    }
+
+    pub(super) fn poll_closed(&self, context: &Context<'_>) -> Poll<()> {
+        if self.lock().is_closed(context) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -30,6 +30,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::bundle::End;
@@ -169,6 +170,17 @@ impl Tunnel {
     }
 }
 
+impl TunnelReader {
+    /// Returns all that has come as soon as something has; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// As reading.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        poll_fn(|context| self.end.poll_take(context)).await
+    }
+}
+
 impl TunnelWriter {
     /// Writes as much as the window has room for.
     ///
@@ -182,6 +194,12 @@ impl TunnelWriter {
     /// Waits until something can be written, or an error would show. One task at a time.
     pub async fn writable(&self) {
         poll_fn(|context| self.end.poll_writable(context)).await;
+    }
+
+    /// Waits until nobody reads any more what is written. By the task that waits for [`TunnelWriter::writable`], if one
+    /// does.
+    pub async fn closed(&self) {
+        poll_fn(|context| self.end.poll_closed(context)).await;
     }
 }
 
@@ -206,6 +224,22 @@ impl AsyncRead for TunnelReader {
 }
 
 impl AsyncWrite for Tunnel {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.end.poll_write(context, bytes)
+    }
+
+    /// What is written is on its way.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.end.shutdown();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for TunnelWriter {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.end.poll_write(context, bytes)
     }

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::ReadBuf;
 
 use super::{Purpose, WINDOW_BYTES};
@@ -218,8 +218,7 @@ impl Pipe {
             if self.inbound.is_empty() && self.inbound.capacity() > KEPT_BYTES {
                 self.inbound = BytesMut::new();
             }
-            self.owed += bytes;
-            return Some(Ok(self.owed >= CREDIT_BYTES && !self.ended && self.over.is_none()));
+            return Some(Ok(self.has_read(bytes)));
         }
         if self.ended || buffer.remaining() == 0 {
             return Some(Ok(false));
@@ -229,6 +228,32 @@ impl Pipe {
         }
         keep(&mut self.reader, context);
         None
+    }
+
+    /// Takes all that has come, as [`Pipe::read`] does; an empty one is the end.
+    pub(super) fn take_inbound(&mut self, context: &Context<'_>) -> Option<io::Result<(Bytes, bool)>> {
+        if !self.inbound.is_empty() {
+            let bytes = mem::take(&mut self.inbound).freeze();
+            let tell = self.has_read(bytes.len());
+            return Some(Ok((bytes, tell)));
+        }
+        let mut nothing = [0];
+        let read = self.read(context, &mut ReadBuf::new(&mut nothing))?;
+        Some(read.map(|_| (Bytes::new(), false)))
+    }
+
+    /// Counts what was read, and returns whether the other side is to be told.
+    fn has_read(&mut self, bytes: usize) -> bool {
+        self.owed += bytes;
+        self.owed >= CREDIT_BYTES && !self.ended && self.over.is_none()
+    }
+
+    /// Whether nobody reads any more what is written; if not, `context` is woken when that is so.
+    pub(super) fn is_closed(&mut self, context: &Context<'_>) -> bool {
+        if self.over.is_none() {
+            keep(&mut self.writer, context);
+        }
+        self.over.is_some()
     }
 
     /// The error that says why the tunnel is gone, if it did not just close.

@@ -340,3 +340,33 @@ fn whatever_is_written_is_read_in_order_within_bounds() {
         }
     }
 }
+
+#[test]
+fn all_that_has_come_is_taken_at_once() {
+    let mut road = Road::new();
+    let (mut reader, writer) = {
+        let (near, far) = road.tunnel();
+        (near.into_split().0, far)
+    };
+    let mut take = || {
+        let taken = std::pin::pin!(reader.next());
+        match taken.poll(&mut context()) {
+            Poll::Ready(taken) => Some(taken.unwrap()),
+            Poll::Pending => None,
+        }
+    };
+    assert_eq!(take(), None);
+    write(&writer, &[1; WINDOW_BYTES]);
+    road.carry();
+    assert_eq!(take().unwrap().unwrap().len(), WINDOW_BYTES);
+    assert!(writer.end.poll_closed(&context()).is_pending());
+    road.carry();
+    assert_eq!(write(&writer, &[1; WINDOW_BYTES]), WINDOW_BYTES, "all that was taken is room again");
+    writer.end.shutdown();
+    road.carry();
+    assert_eq!(take().unwrap().unwrap().len(), WINDOW_BYTES);
+    assert_eq!(take(), Some(None));
+    drop(reader);
+    road.carry();
+    assert!(writer.end.poll_closed(&context()).is_ready());
+}
