@@ -1,6 +1,7 @@
 //! `Settings`: the values that CONFIG SET may change while the process runs.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub endpoint_type: EndpointType,
     /// How long nobody must have heard of a member until a new node of its name takes its place. `None`: for ever.
     pub replace_after: Option<Duration>,
+    /// How fast snapshots are sent, in bytes a second. `None`: as fast as it goes.
+    pub snapshot_bytes_per_second: Option<NonZeroU64>,
     /// How long a shutdown waits for what is under way.
     pub shutdown_timeout: Duration,
     /// The least severe events that are logged.
@@ -160,6 +163,7 @@ impl Settings {
                 _ => EndpointType::Ip,
             },
             replace_after: nonzero(values.seconds("replace-after")),
+            snapshot_bytes_per_second: NonZeroU64::new(values.number("snapshot-bytes-per-second")),
             shutdown_timeout: values.seconds("shutdown-timeout"),
             loglevel: match values.text("loglevel") {
                 "debug" => LogLevel::Debug,

@@ -38,7 +38,7 @@ pub use self::{
     inbox::Inbox,
     peers::TransferError,
     permit::ReadPermit,
-    recovery::{RecoveryError, Setup, receive_snapshot, recover, verify},
+    recovery::{RecoveryError, Setup, is_copy, receive_snapshot, recover, verify},
 };
 use self::{
     jobs::{Workers, die},
@@ -124,6 +124,8 @@ pub struct Shard {
     appliers: Appliers,
     arriving: Mutex<Option<Arriving>>,
     snapshots_sent: AtomicU64,
+    /// How fast snapshots are sent, in bytes a second; 0: as fast as it goes.
+    snapshot_rate: AtomicU64,
 }
 
 impl Shard {
@@ -160,6 +162,7 @@ impl Shard {
             appliers: Appliers::default(),
             arriving: Mutex::default(),
             snapshots_sent: AtomicU64::new(0),
+            snapshot_rate: AtomicU64::new(0),
         });
         let writer = Arc::clone(&shard);
         thread::Builder::new().name("log".to_owned()).spawn(move || writer::run(&writer))?;

@@ -206,6 +206,14 @@ pub fn receive_snapshot(disk: &dyn Disk) -> Result<String, lsm::Error> {
     Tree::receive(disk, TREE_DIR)
 }
 
+/// Whether the data in the directory `shard-0` are somebody's checkpoint, with which no node has been started yet.
+///
+/// # Errors
+/// If there are tables that cannot be read.
+pub fn is_copy(disk: &dyn Disk) -> Result<bool, lsm::Error> {
+    Tree::is_copy(disk, TREE_DIR)
+}
+
 /// Reads the tables of the shard in the directory `shard-0` and checks all that can be checked of them. Nobody else may
 /// use them meanwhile.
 ///

@@ -5,6 +5,7 @@
 //! | `shard-0/outgoing-<n>/` | hard links to the tables that are being sent, and their manifest; removed afterwards, and at the start |
 //! | `shard-0/tree/incoming/` | what is being received; see `lsm` |
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, MutexGuard, atomic::Ordering};
 
 use tokio::sync::oneshot;
@@ -92,9 +93,16 @@ impl Shard {
         });
         let prepared = prepared.await.map_err(|_| "the node is stopping".to_owned())?;
         let (outgoing, snapshot) = prepared.map_err(|error| error.to_string())?;
+        let bytes_per_second = NonZeroU64::new(self.snapshot_rate.load(Ordering::Relaxed));
+        let snapshot = Snapshot { bytes_per_second, ..snapshot };
         let sent = transport.send_snapshot(to, snapshot).await;
         drop(outgoing);
         sent.map_err(|error| error.to_string())
+    }
+
+    /// Sends snapshots at this rate from the next one on; none is as fast as it goes.
+    pub fn set_snapshot_rate(&self, bytes_per_second: Option<NonZeroU64>) {
+        self.snapshot_rate.store(bytes_per_second.map_or(0, NonZeroU64::get), Ordering::Relaxed);
     }
 
     /// A leader offers a snapshot.

@@ -42,6 +42,18 @@ pub(super) fn exists(disk: &dyn Disk, dir: &str) -> Result<bool> {
     disk.exists(&path).at("look for", &path)
 }
 
+/// Whether the tree in `dir` came without a log and was not opened since.
+///
+/// # Errors
+/// [`Error::Corrupt`] if it cannot be read.
+pub(super) fn is_copy(disk: &dyn Disk, dir: &str) -> Result<bool> {
+    if !exists(disk, dir)? {
+        return Ok(false);
+    }
+    let generation = join(dir, &read_current(disk, dir)?);
+    Ok(Manifest::read(disk, &generation)?.flushed.log_reset_pending)
+}
+
 /// Returns the directory of the tree in `dir`, which is made, empty and durable, if there is none.
 ///
 /// # Errors

@@ -149,6 +149,14 @@ impl Tree {
         generation::exists(disk, dir)
     }
 
+    /// Whether the tree in `dir` is a checkpoint of another one, and was not opened since.
+    ///
+    /// # Errors
+    /// If there is a tree that cannot be read.
+    pub fn is_copy(disk: &dyn Disk, dir: &str) -> Result<bool> {
+        generation::is_copy(disk, dir)
+    }
+
     /// Opens the tree in `dir`, or makes an empty one there. What files a crash left behind is removed.
     ///
     /// # Errors

@@ -244,8 +244,10 @@ impl Server {
     /// the connections, of which each may be waiting for its client.
     fn follow_directives(&self) {
         let services = Arc::downgrade(&self.services);
-        self.services.config.on_change(move |_| {
+        self.services.shard.set_snapshot_rate(self.services.config.settings().snapshot_bytes_per_second);
+        self.services.config.on_change(move |settings| {
             if let Some(services) = services.upgrade() {
+                services.shard.set_snapshot_rate(settings.snapshot_bytes_per_second);
                 services.shard.submit_from_thread(Input::Tune(open::tuning(&services.config)));
                 services.clients.all().iter().for_each(|client| client.wake());
             }

@@ -57,6 +57,12 @@ pub enum OpenError {
     /// The shard cannot be recovered.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
+    /// Others would know nothing of what the copy holds.
+    #[error(
+        "{0} is a checkpoint, with which a new cluster begins: start it alone first (with no --peers but itself), and let the \
+         other nodes, which are empty, join it (--join)"
+    )]
+    Copy(String),
     /// There is nothing to verify.
     #[error("the data directory {0} is that of no node: there is no `meta`")]
     NoNode(String),
@@ -83,7 +89,11 @@ pub(super) fn open(config: &Config) -> Result<DataDirectory, OpenError> {
     if let Some(name) = foreign(&*disk).map_err(directory)? {
         return Err(OpenError::Foreign { path, name });
     }
-    let lock = take_lock(&*disk, path)?;
+    let lock = take_lock(&*disk, path.clone())?;
+    let is_alone = config.peers.len() <= 1 && config.join.is_empty();
+    if !is_alone && driver::is_copy(&*disk).map_err(RecoveryError::Tree)? {
+        return Err(OpenError::Copy(path));
+    }
     let identity = match Identity::load(&*disk)? {
         Some(identity) => identity,
         None => {

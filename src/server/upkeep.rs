@@ -61,7 +61,9 @@ impl Upkeep {
         let is_wrong = WRONG_TIMES <= *wrong_times;
         if is_wrong != was_wrong {
             match is_wrong {
-                true => tracing::warn!("the clock of this node is wrong, as most others say: it will not lead"),
+                true => {
+                    tracing::warn!("the clock of this node is wrong, as most others say: it will not lead")
+                }
                 false => tracing::info!("the clock of this node is right again"),
             }
             shard.set_unfit(is_wrong);
@@ -80,7 +82,9 @@ impl Upkeep {
         let changes: Vec<_> = said
             .filter_map(|guest| match members.configuration.record(guest.node_id) {
                 None => Some(Change::Add(guest.node_id, guest.record)),
-                Some(known) => (*known != guest.record).then_some(Change::Update(guest.node_id, guest.record)),
+                Some(known) => {
+                    (*known != guest.record).then_some(Change::Update(guest.node_id, guest.record))
+                }
             })
             .collect();
         if !changes.is_empty() {

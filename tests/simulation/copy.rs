@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use sisyphusdb::{
     disk::{Disk, SimDisk},
-    driver::{Core, Scratch},
+    driver::{Core, Scratch, is_copy},
     executor::Input,
     raft::{self, Role},
 };
@@ -50,6 +50,7 @@ fn a_copy_is_a_cluster_of_whoever_starts_with_it_even_after_a_crash_before_it_ha
     ["", "shard-0", "shard-0/tree", "shard-0/tree/gen-000001"]
         .iter()
         .for_each(|dir| disk.sync_dir(dir).unwrap());
+    assert!(is_copy(&disk).unwrap() && !is_copy(&original).unwrap());
     // The name of node 7 never got onto the disk.
     drop(recover_as(&disk, 7));
     disk.crash();

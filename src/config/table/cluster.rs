@@ -4,7 +4,7 @@ use super::super::directive::Directive;
 use super::super::kind::Kind;
 use super::super::machine::Machine;
 use super::super::values::Values;
-use super::{COUNT, ENDPOINTS, integer};
+use super::{BYTES, COUNT, ENDPOINTS, integer};
 
 pub(super) const CLUSTER: &[Directive] = &[
     Directive::works(
@@ -38,6 +38,12 @@ pub(super) const CLUSTER: &[Directive] = &[
         "60",
         "Seconds after which a member that no one hears of is replaced by a new node of the same name. 0: only by \
          RAFT.MEMBER REPLACE.",
+    ),
+    Directive::works(
+        "snapshot-bytes-per-second",
+        BYTES,
+        "134217728",
+        "How fast the leader sends its tables to a member that lacks too much of the log. 0: as fast as it goes.",
     ),
     Directive::works(
         "peer-secret",
