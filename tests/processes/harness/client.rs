@@ -1,7 +1,7 @@
 //! A blocking client.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::resp::{self, Reply};
@@ -16,10 +16,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn connect(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+    pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::connect_within(address, PATIENCE)
+    }
+
+    /// A client that waits no longer than this for the connection, for an answer, and for room to send.
+    pub(crate) fn connect_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         Ok(Self { stream, input: Vec::new(), taken: 0 })
     }
 

@@ -1,7 +1,7 @@
 //! A server in a process of its own.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -14,16 +14,21 @@ use super::Client;
 /// How long anything here may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The ports of a server that has an address of its own: for RESP, for clients that know no cluster, and for HTTP.
+pub(crate) const PORTS: [u16; 3] = [16379, 16380, 18001];
+
 /// How a server is to be started.
 pub(crate) struct Launch<'a> {
     pub(crate) dir: &'a Path,
+    /// Where it listens, if the ports are not any that are free: an address that nobody else uses.
+    pub(crate) host: Option<Ipv4Addr>,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
 }
 
 impl<'a> Launch<'a> {
     pub(crate) fn new(dir: &'a Path) -> Self {
-        Self { dir, args: Vec::new(), env: Vec::new() }
+        Self { dir, host: None, args: Vec::new(), env: Vec::new() }
     }
 
     pub(crate) fn arg(mut self, name: &str, value: &str) -> Self {
@@ -38,22 +43,17 @@ impl<'a> Launch<'a> {
 
     /// Starts the process, and does not wait for it.
     pub(crate) fn spawn(&self) -> Server {
-        // Two listeners at once, so that they are two ports.
-        let (resp, http) = (free_port(), free_port());
-        let ports = [&resp, &http].map(|listener| listener.local_addr().unwrap().port());
-        drop((resp, http));
+        let host = self.host.unwrap_or(Ipv4Addr::LOCALHOST);
+        let [port, proxy_port, http_port] = match self.host {
+            Some(_) => PORTS,
+            None => free_ports(),
+        };
         let log = self.dir.with_extension("log");
         let output = File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(program())
-            .args(["--bind", "127.0.0.1", "--dir", self.dir.to_str().unwrap()])
-            .args([
-                "--port",
-                &ports[0].to_string(),
-                "--http-port",
-                &ports[1].to_string(),
-                "--proxy-port",
-                "0",
-            ])
+            .args(["--bind", &host.to_string(), "--dir", self.dir.to_str().unwrap()])
+            .args(["--port", &port.to_string(), "--http-port", &http_port.to_string()])
+            .args(["--proxy-port", &proxy_port.to_string()])
             .args(&self.args)
             .envs(self.env.iter().cloned())
             .stdin(Stdio::null())
@@ -61,7 +61,7 @@ impl<'a> Launch<'a> {
             .stderr(output)
             .spawn()
             .unwrap();
-        Server { child, port: ports[0], http_port: ports[1], log }
+        Server { child, address: SocketAddr::from((host, port)), http_port, log }
     }
 
     /// Runs the process with `--verify`; returns its exit status and what it printed.
@@ -84,7 +84,7 @@ impl<'a> Launch<'a> {
             let mut ended = false;
             wait_for("the server answers PING", || {
                 ended = server.child.try_wait().unwrap().is_some();
-                ended || Client::connect(server.port).is_ok_and(|mut client| client.ping())
+                ended || Client::connect(server.address).is_ok_and(|mut client| client.ping())
             });
             let output = server.output();
             if !ended {
@@ -101,14 +101,14 @@ impl<'a> Launch<'a> {
 /// A child process; killed when it goes out of scope.
 pub(crate) struct Server {
     child: Child,
-    pub(crate) port: u16,
+    pub(crate) address: SocketAddr,
     pub(crate) http_port: u16,
     log: PathBuf,
 }
 
 impl Server {
     pub(crate) fn client(&self) -> Client {
-        Client::connect(self.port).unwrap()
+        Client::connect(self.address).unwrap()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -123,9 +123,14 @@ impl Server {
 
     /// Asks the process to end (SIGTERM), and says how it did.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.wait()
+    }
+
+    /// Sends a signal to the process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Waits until the process ends by itself.
@@ -138,11 +143,16 @@ impl Server {
         ended.unwrap()
     }
 
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Whether the process ends by itself, and soon.
     pub(crate) fn ends_within_a_second(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(1) {
-            if self.child.try_wait().unwrap().is_some() {
+            if self.has_ended() {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -173,8 +183,12 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn free_port() -> TcpListener {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap()
+/// Ports for RESP and HTTP that nobody has just now, and none for the proxy.
+fn free_ports() -> [u16; 3] {
+    // Two listeners at once, so that they are two ports.
+    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let [port, http_port] = listeners.map(|listener| listener.local_addr().unwrap().port());
+    [port, 0, http_port]
 }
 
 /// The program as `cargo build --release` makes it, in this target directory; `SISYPHUSDB_TEST_PROGRAM` names another.

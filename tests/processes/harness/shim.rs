@@ -1,7 +1,9 @@
-//! A disk that fails on command: a preloaded library between the server and `fdatasync`.
+//! A system that misbehaves on command: a preloaded library between the server and its disk, its clock, and the names of
+//! other machines.
 
 use std::fs;
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the shim makes of a sync.
@@ -21,6 +23,7 @@ pub(crate) enum Fault {
 pub(crate) struct Shim {
     library: PathBuf,
     control: PathBuf,
+    hosts: PathBuf,
     _dir: tempfile::TempDir,
 }
 
@@ -28,7 +31,7 @@ impl Shim {
     /// Compiles `shim.c`.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (library, control) = (dir.path().join("shim.so"), dir.path().join("control"));
+        let [library, control, hosts] = ["shim.so", "control", "hosts"].map(|name| dir.path().join(name));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/processes/harness/shim.c");
         let status = Command::new("cc")
             .args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"])
@@ -36,7 +39,7 @@ impl Shim {
             .status()
             .unwrap();
         assert!(status.success(), "shim.c must compile");
-        let shim = Self { library, control, _dir: dir };
+        let shim = Self { library, control, hosts, _dir: dir };
         shim.set(Fault::None);
         shim
     }
@@ -49,14 +52,26 @@ impl Shim {
             Fault::Slow { milliseconds } => format!("slow {milliseconds}"),
             Fault::Skipped => "skip".to_owned(),
         };
-        let next = self.control.with_extension("next");
-        fs::write(&next, line).unwrap();
-        fs::rename(&next, &self.control).unwrap();
+        replace(&self.control, &line);
+    }
+
+    /// From now on these names under `.test` have these addresses, and no others do.
+    pub(crate) fn resolve(&self, names: &[(String, Ipv4Addr)]) {
+        let lines: String = names.iter().map(|(name, address)| format!("{name} {address}\n")).collect();
+        replace(&self.hosts, &lines);
     }
 
     /// The environment that puts a server behind the shim.
-    pub(crate) fn env(&self) -> [(String, String); 2] {
-        let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
-        [("LD_PRELOAD".to_owned(), text(&self.library)), ("SHIM_CONTROL".to_owned(), text(&self.control))]
+    pub(crate) fn env(&self) -> [(String, String); 3] {
+        let paths =
+            [("LD_PRELOAD", &self.library), ("SHIM_CONTROL", &self.control), ("SHIM_HOSTS", &self.hosts)];
+        paths.map(|(name, path)| (name.to_owned(), path.to_str().unwrap().to_owned()))
     }
+}
+
+/// Writes a file that a process may read at any moment.
+fn replace(path: &Path, text: &str) {
+    let next = path.with_extension("next");
+    fs::write(&next, text).unwrap();
+    fs::rename(&next, path).unwrap();
 }

@@ -1,0 +1,50 @@
+//! Nodes that go and come back while clients work.
+
+use std::sync::Arc;
+
+use super::harness::{CALM, Cluster, ClusterLoad, Ledger, Workload};
+
+const WRITERS: u64 = 6;
+
+/// More than the log keeps for those who are away.
+const FILLER_KEYS: u32 = 1_600;
+const FILLER_BYTES: usize = 64 * 1024;
+
+#[test]
+fn a_node_that_was_away_for_long_gets_a_snapshot_under_load() {
+    let seed = fastrand::u64(..);
+    let ledger = Arc::new(Ledger::new(Workload { seed, keys: 2_000, value_bytes: 100 }));
+    let mut cluster = Cluster::start(&[&CALM[..], &["--replay-bytes-max", "4mb"]].concat());
+    let (leader, term) = cluster.leader_beyond(0);
+    let away = (leader + 1) % 3;
+    cluster.kill(away);
+    let mut client = cluster.client();
+    let filler = vec![b'x'; FILLER_BYTES];
+    for number in 0..FILLER_KEYS {
+        client.repeat(&[b"SET", format!("filler:{number}").as_bytes(), &filler], |_| ());
+    }
+    let load = ClusterLoad::start(&cluster, &ledger, WRITERS, seed);
+    cluster.wait_for("writes are acknowledged", || load.acknowledged() > 500);
+    let at_rest = load.stop();
+    let load = ClusterLoad::start(&cluster, &ledger, WRITERS, seed);
+    cluster.spawn(away);
+    cluster.wait_until_caught_up(away);
+    let catching_up = load.stop();
+    assert!(cluster.output().contains("a snapshot was sent"), "the log had everything");
+    for (when, seen) in [("before", &at_rest), ("while a snapshot is sent", &catching_up)] {
+        eprintln!(
+            "{when}: p50 {:?}, p99 {:?}, slowest {:?}",
+            seen.latency(500),
+            seen.latency(990),
+            seen.latency(1000)
+        );
+    }
+    assert_eq!(cluster.leader_beyond(0), (leader, term));
+    assert_eq!(cluster.term(), term);
+    cluster.wait_until_equal();
+    // It has the data, and not only the index: with it, the leader is not needed.
+    cluster.kill(leader);
+    cluster.leader_beyond(term);
+    cluster.verify(&ledger, &format!("seed {seed}"));
+    assert_eq!(cluster.client().get(b"filler:0").as_deref(), Some(&filler[..]));
+}
