@@ -370,9 +370,13 @@ impl Core {
                 Output::Flush(job) => tasks.push(Task::Flush(job)),
                 Output::Compact(job) => tasks.push(Task::Compact(job)),
                 Output::Load(load) => tasks.push(Task::Load(load)),
-                Output::Cut(index) => {
+                Output::Cut { index, is_short } => {
                     self.flushes.send_modify(|flushes| flushes.index = index);
-                    self.step_raft(clock.boot_ns() / 1000, raft::Input::Cut(index), raft_outputs);
+                    self.step_raft(
+                        clock.boot_ns() / 1000,
+                        raft::Input::Cut { index, is_short },
+                        raft_outputs,
+                    );
                 }
                 Output::InstalledSnapshot(position) => {
                     self.step_raft(clock.boot_ns() / 1000, raft::Input::Installed(position), raft_outputs);

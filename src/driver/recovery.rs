@@ -155,6 +155,7 @@ pub fn recover(disk: &Arc<dyn Disk>, setup: Setup, clock: &dyn Clock) -> Result<
         id: setup.node_id,
         hard_state: recovered.hard_state,
         tail: Tail::new(start, last, log.reader().terms()),
+        sizes: log.reader().sizes(),
         applied,
         configuration,
         later,
@@ -294,7 +295,7 @@ fn run_flushes(
         let installed = match output {
             Output::Flush(job) => job.run()?,
             // The log is cut after the next flush as well; what has no room stays in memory.
-            Output::Cut(_) | Output::NoRoom => continue,
+            Output::Cut { .. } | Output::NoRoom => continue,
             _ => unreachable!("nothing is evaluated during replay"),
         };
         let mut more = Vec::new();

@@ -93,8 +93,13 @@ pub enum Output {
     Compact(lsm::CompactionJob),
     /// Read from the disk what a message needs, then [`Input::Loaded`].
     Load(Load),
-    /// The log is not needed here up to this index.
-    Cut(Index),
+    /// This shard does not need the start of its log.
+    Cut {
+        /// What is up to here is in tables.
+        index: Index,
+        /// The disk has too little room for what others may still need of it.
+        is_short: bool,
+    },
     /// The snapshot that ends here is in place, durably ([`Input::Install`]).
     InstalledSnapshot(Position),
     /// Nothing is evaluated, and everything that was in the leadership of this term is applied and answered ([`Input::Pause`]).
@@ -389,7 +394,7 @@ impl Executor {
                 }
                 let flushed = self.tree.install(installed);
                 self.unpublished = true;
-                outputs.push(Output::Cut(flushed.index));
+                outputs.push(Output::Cut { index: flushed.index, is_short: self.room.is_short() });
             }
             Input::Loaded(message, term) => {
                 self.loading -= 1;
@@ -400,17 +405,7 @@ impl Executor {
                 }
             }
             Input::Resume => {}
-            Input::Tick => {
-                let now_ms = now.boot_us / 1000;
-                self.tree.notice_old_views(now_ms);
-                self.tree.retry(now_ms);
-                // What was deleted gives its room back when that is in tables, and no write comes to fill a memtable. One is
-                // enough at a time: if it found no room, there is none for the next.
-                if self.room.is_short() && !self.tree.has_sealed() {
-                    self.tree.seal();
-                }
-                self.room.ask();
-            }
+            Input::Tick => self.tick(now, outputs)?,
             Input::Wake => self.wake_at = None,
             Input::ActiveExpire(on) => self.active_expire = on,
             Input::Seal => self.tree.seal(),
@@ -429,6 +424,28 @@ impl Executor {
                 }
                 self.tuning = tuning;
             }
+        }
+        Ok(())
+    }
+
+    /// Looks at what changes without a sign.
+    fn tick(&mut self, now: Now, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        let now_ms = now.boot_us / 1000;
+        self.tree.notice_old_views(now_ms);
+        self.tree.retry(now_ms);
+        if self.room.is_short() {
+            // What was deleted gives its room back when that is in tables, and no write comes to fill a memtable. One is
+            // enough at a time: if it found no room, there is none for the next.
+            if !self.tree.has_sealed() {
+                self.tree.seal();
+            }
+            // So does what the log has kept for others.
+            outputs.push(Output::Cut { index: self.tree.flushed().position.index, is_short: true });
+        }
+        self.room.ask();
+        // A leader asks when it evaluates. Who follows refuses nothing, but has to know what it may keep.
+        if self.leadership.is_none() {
+            self.room.accepted(&self.tree, 0)?;
         }
         Ok(())
     }

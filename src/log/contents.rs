@@ -209,6 +209,18 @@ impl Contents {
         retired
     }
 
+    /// The bytes up to and with some of the entries, about one every 64 KiB and the last.
+    pub(super) fn sizes(&self) -> Vec<(Index, u64)> {
+        let (mut sizes, mut before) = (Vec::new(), 0);
+        for extent in &self.extents {
+            let (_, begin) = extent.marks[0];
+            sizes.extend(extent.marks.iter().map(|(index, offset)| (index - 1, before + offset - begin)));
+            before += extent.end - begin;
+        }
+        sizes.push((self.last.index, before));
+        sizes
+    }
+
     pub(super) fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
         self.segments.iter()
     }

@@ -149,6 +149,11 @@ impl Entry {
     pub fn position(&self) -> Position {
         Position { index: self.index, term: self.term }
     }
+
+    /// What it takes in the log, in bytes.
+    pub fn log_bytes(&self) -> u64 {
+        record::record_bytes(self.body.len() as u64)
+    }
 }
 
 /// What a voter must never forget.

@@ -48,6 +48,11 @@ impl LogReader {
         self.contents().configurations()
     }
 
+    /// Returns the bytes up to and with some of the entries, ascending, about one every 64 KiB and the last.
+    pub fn sizes(&self) -> Vec<(Index, u64)> {
+        self.contents().sizes()
+    }
+
     /// Returns the entries from `from` on: at least one if there is one, and no more than `max_bytes` of bodies if there
     /// are more. Empty if `from` is not in the log.
     ///

@@ -10,6 +10,7 @@ use super::{
     message::{Body, Message, NodeId},
     persistence::{Persistence, Token},
     progress::Progress,
+    sizes::Sizes,
     snapshot::{Installing, Offer},
     tail::Tail,
     timing::{Bounds, Timing},
@@ -58,8 +59,13 @@ pub enum Input {
     Paused(Term),
     /// Change the membership; answered by [`Output::Changing`] with the same number.
     Change(u64, Vec<Change>),
-    /// The entries up to this index are in tables: this node does not need them in its log.
-    Cut(Index),
+    /// This node does not need the start of its log.
+    Cut {
+        /// The entries up to this one are in tables.
+        index: Index,
+        /// The disk is short of room: no more is kept for others than they can hardly do without.
+        is_short: bool,
+    },
     /// A whole snapshot was received.
     Snapshot(Offer),
     /// The snapshot of [`Output::Install`] is in place, durably, and the log may be reset to it.
@@ -145,6 +151,8 @@ pub struct Start {
     pub hard_state: HardState,
     /// The log, durable as it is.
     pub tail: Tail,
+    /// The bytes of the log up to and with some of its entries, ascending.
+    pub sizes: Vec<(Index, u64)>,
     /// What is applied, and so committed.
     pub applied: Index,
     /// The configuration at `applied` or before.
@@ -168,6 +176,7 @@ pub struct Raft {
     pub(super) hard_state: HardState,
     pub(super) state: State,
     pub(super) tail: Tail,
+    pub(super) sizes: Sizes,
     pub(super) persistence: Persistence,
     pub(super) commit_index: Index,
     /// The last entry that was given out to be applied.
@@ -219,6 +228,7 @@ impl Raft {
             state: State::Follower { leader: None },
             persistence: Persistence::new(last.index),
             tail: start.tail,
+            sizes: Sizes::new(start.bounds.kept_bytes, start.sizes),
             commit_index: start.applied,
             handed_out: start.applied,
             fetching: None,
@@ -380,7 +390,7 @@ impl Raft {
             Input::Transfer(to) => self.begin_transfer(now, to, outputs),
             Input::Paused(term) => self.paused(term, outputs),
             Input::Change(number, changes) => self.change(now, number, &changes, outputs),
-            Input::Cut(index) => self.cut(index, outputs),
+            Input::Cut { index, is_short } => self.cut(index, is_short, outputs),
             Input::Snapshot(offer) => self.offered(now, offer, outputs),
             Input::Installed(position) => self.installed(now, position, outputs),
             Input::SnapshotEnded(id) => self.snapshot_ended(id),
@@ -446,6 +456,7 @@ impl Raft {
             self.history.push(entry.index, configuration.clone());
             outputs.push(Output::Configured(configuration));
         }
+        self.sizes.push(entry.index, entry.log_bytes());
         self.tail.push(entry.clone());
         self.persist(now, Operation::Entry(entry), outputs);
     }
@@ -530,19 +541,33 @@ impl Raft {
         }
     }
 
-    /// Cuts the log up to `index`, except for what a follower gets that takes entries as they come: to any other a snapshot
-    /// can be sent. The core forgets the entries before the log does, so it never asks for what is gone.
-    fn cut(&mut self, index: Index, outputs: &mut Vec<Output>) {
-        let needed = match &self.state {
-            State::Leader(leader) => leader.needed_after(),
-            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => Index::MAX,
-        };
-        let index = index.min(self.handed_out).min(needed);
+    /// Cuts the log up to `index`, except for what is kept for others. The core forgets the entries before the log does, so
+    /// it never asks for what is gone.
+    fn cut(&mut self, index: Index, is_short: bool, outputs: &mut Vec<Output>) {
+        let index = self.unneeded(index.min(self.handed_out), is_short);
         // Said again although it is nothing new: what the log could not let go of then, it may now.
         if self.installing.is_none() && self.tail.start().index <= index {
             self.tail.cut(index);
+            self.sizes.cut(index);
             outputs.push(Output::Cut(index));
         }
+    }
+
+    /// Of the entries up to `flushed`, those that are kept for nobody: whoever lacks them gets a snapshot.
+    fn unneeded(&self, flushed: Index, is_short: bool) -> Index {
+        if self.history.newest().ids().into_iter().all(|id| id == self.id) {
+            return flushed;
+        }
+        let (for_all, for_replicating) = match is_short {
+            true => (0, self.bounds.inflight_bytes_max as u64),
+            false => (self.bounds.kept_bytes, self.bounds.kept_bytes_max),
+        };
+        let replicated = match &self.state {
+            State::Leader(leader) => leader.needed_after(),
+            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => Index::MAX,
+        };
+        let replicated = replicated.max(self.sizes.before(flushed, for_replicating));
+        self.sizes.before(flushed, for_all).min(replicated).min(flushed)
     }
 
     fn unreachable(&mut self, now: u64, id: NodeId, outputs: &mut Vec<Output>) {

@@ -73,6 +73,7 @@ impl Raft {
         assert!(self.commit_index < from, "the leader contradicts what is committed");
         let configured = self.history.newest_index();
         self.tail.truncate(from);
+        self.sizes.truncate(from);
         self.persistence.truncate(from);
         self.history.truncate(from);
         if from <= configured {

@@ -20,7 +20,8 @@
 //! The leader sends entries to its followers while its own disk writes them (`leader`, `progress`). A follower takes
 //! them if they continue its log, else says where the logs may part (`follower`, `tail`). What a majority has on disk is
 //! committed; what is committed *and durable here* is given out to be applied. A follower that needs what the log does
-//! not have any more gets a snapshot (`snapshot`).
+//! not have any more gets a snapshot (`snapshot`); for one that is away for a while every node keeps some of what it could
+//! cut (`sizes`), since it may lead when the other comes back.
 //!
 //! # Persistence
 //!
@@ -67,6 +68,7 @@ mod persistence;
 mod progress;
 mod reads;
 mod rounds;
+mod sizes;
 mod snapshot;
 mod tail;
 #[cfg(test)]

@@ -61,6 +61,7 @@ impl Raft {
             self.installing.take().expect("only what was to be installed is installed");
         assert!(offer.position == position, "another snapshot was installed");
         self.tail.reset(position);
+        self.sizes.reset();
         self.persistence.reset(position.index);
         self.commit_index = position.index;
         self.handed_out = position.index;

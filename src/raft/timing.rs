@@ -40,7 +40,7 @@ impl Timing {
     }
 }
 
-/// Bounds on memory and messages, in bytes of entries' bodies.
+/// Bounds on memory and messages, in bytes of entries' bodies; and on the log, in bytes of its records.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Appended by this leader and not committed; one entry is always admitted.
@@ -51,6 +51,12 @@ pub struct Bounds {
     pub message_bytes_max: usize,
     /// Kept in memory for followers that are behind, beyond what this node itself has not applied.
     pub cache_bytes_max: usize,
+    /// Kept in the log of what is in tables, for members that are behind; by every node that is not the only member, since
+    /// it may lead when they come back. Nothing when the disk is short of room.
+    pub kept_bytes: u64,
+    /// Kept in the log of what is in tables, by a leader, for a follower that takes entries as they come. When the disk is
+    /// short of room it is no more than what may be on its way ([`Bounds::inflight_bytes_max`]).
+    pub kept_bytes_max: u64,
 }
 
 impl Default for Bounds {
@@ -60,6 +66,8 @@ impl Default for Bounds {
             inflight_bytes_max: 8 << 20,
             message_bytes_max: 1 << 20,
             cache_bytes_max: 16 << 20,
+            kept_bytes: 64 << 20,
+            kept_bytes_max: 256 << 20,
         }
     }
 }

@@ -204,6 +204,8 @@ impl Cluster {
                 inflight_bytes_max: self.rng.usize(500..8_000),
                 message_bytes_max: self.rng.usize(300..4_000),
                 cache_bytes_max: self.rng.usize(300..8_000),
+                kept_bytes: [0, 0, self.rng.u64(0..20_000)][self.rng.usize(..3)],
+                kept_bytes_max: self.rng.u64(20_000..100_000),
             },
         }
     }

@@ -214,6 +214,32 @@ fn what_finds_no_room_is_not_tried_again_each_second() {
 }
 
 #[test]
+fn who_follows_on_a_disk_short_of_room_keeps_no_log_for_others() {
+    let mut node = Node::with_reserve(Reserve { log_bytes: 1_000_000, writes_bytes: 3_000_000 });
+    node.turn(Input::Changed { term: 1, role: Role::Follower });
+    node.turn(committed(1, EntryKind::Noop, Bytes::new()));
+    let cuts = |node: &mut Node| {
+        node.turn(Input::Tick);
+        node.run_jobs();
+        std::mem::take(&mut node.outputs)
+            .into_iter()
+            .filter_map(|output| match output {
+                Output::Cut { index, is_short } => Some((index, is_short)),
+                _ => None,
+            })
+            .max()
+    };
+    cuts(&mut node);
+    assert_eq!(cuts(&mut node), None, "there is room");
+    node.disk.set_capacity(Some(1 << 40));
+    let used = (1 << 40) - node.disk.free_bytes().unwrap();
+    node.disk.set_capacity(Some(used + 2_000_000));
+    cuts(&mut node);
+    assert_eq!(cuts(&mut node), Some((1, true)));
+    assert_eq!(cuts(&mut node), Some((1, true)), "who keeps something may still have to be told");
+}
+
+#[test]
 fn with_a_snapshot_the_disk_is_asked_how_much_room_is_left() {
     let mut sender = leader_with_a_key();
     sender.turn(Input::Seal);

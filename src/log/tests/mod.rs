@@ -145,6 +145,31 @@ fn random_operations_leave_what_the_model_says() {
 }
 
 #[test]
+fn the_log_says_how_many_bytes_stand_where_also_after_a_start() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let len = |index: u64| if index < 10 { 60 << 10 } else { 10 };
+    let entries: Vec<Entry> = (1..=400).map(|index| entry(index, 1, len(index))).collect();
+    let group: Vec<Operation> = entries.iter().cloned().map(Operation::Entry).collect();
+    log.write(&group).unwrap();
+    log.sync().unwrap();
+    let check = |log: &Log| {
+        let sizes = log.reader().sizes();
+        assert!(10 <= sizes.len(), "{sizes:?}");
+        assert_eq!(sizes.last().unwrap().0, 400);
+        for pair in sizes.windows(2) {
+            let ((before, from), (last, to)) = (pair[0], pair[1]);
+            let between = entries.iter().filter(|entry| before < entry.index && entry.index <= last);
+            assert_eq!(to - from, between.map(Entry::log_bytes).sum::<u64>(), "{before} to {last}");
+        }
+    };
+    check(&log);
+    drop(log);
+    let (log, _) = open(&disk, 2).unwrap();
+    check(&log);
+}
+
+#[test]
 fn a_reset_keeps_the_hard_state_and_moves_the_start() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk, 1).unwrap();

@@ -44,6 +44,16 @@ impl Disk {
         self.entries.iter().find(|entry| entry.index == index).map(|entry| entry.term)
     }
 
+    /// The bytes up to and with each entry.
+    fn sizes(&self) -> Vec<(Index, u64)> {
+        let mut bytes = 0;
+        let with = |entry: &Entry| {
+            bytes += entry.log_bytes();
+            (entry.index, bytes)
+        };
+        self.entries.iter().map(with).collect()
+    }
+
     /// Whether it holds this entry, in the log or below it.
     fn holds(&self, position: Position) -> bool {
         position.index < self.start.index || self.term(position.index) == Some(position.term)
@@ -128,7 +138,7 @@ impl Cluster {
             cut_links: Vec::new(),
             now: 1_000_000,
             seed,
-            bounds: Bounds::default(),
+            bounds: Bounds { kept_bytes: 0, kept_bytes_max: u64::MAX, ..Bounds::default() },
             timing: Timing::default(),
             committed: BTreeMap::new(),
             leaders: BTreeMap::new(),
@@ -183,6 +193,7 @@ impl Cluster {
             id,
             hard_state: disk.hard_state,
             tail: Tail::new(disk.start, disk.last(), runs),
+            sizes: disk.sizes(),
             applied: flushed.index,
             configuration,
             later: later
@@ -392,14 +403,14 @@ impl Cluster {
     }
 
     /// Makes what is applied survive, and cuts the log up to `index`, if that has been applied.
-    pub(super) fn flush(&mut self, id: NodeId, cut: Index) {
+    pub(super) fn flush(&mut self, id: NodeId, cut: Index, is_short: bool) {
         let node = self.nodes.get_mut(&id).unwrap();
         if node.install.is_some() {
             return;
         }
         node.flushed = node.applied.clone();
-        let cut = cut.min(node.flushed.0.index);
-        self.step(id, Input::Cut(cut));
+        let index = cut.min(node.flushed.0.index);
+        self.step(id, Input::Cut { index, is_short });
     }
 
     /// Proposes an entry, as the executor of a leader does.

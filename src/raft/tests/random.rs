@@ -49,6 +49,8 @@ impl Run {
                 inflight_bytes_max: 40,
                 message_bytes_max: 20,
                 cache_bytes_max: 30,
+                kept_bytes: rng.u64(0..1_000),
+                kept_bytes_max: rng.u64(1_000..3_000),
             };
         }
         cluster.timing = match rng.u8(..4) {
@@ -176,7 +178,8 @@ impl Run {
         if let Some(id) = self.one_of(&up) {
             let applied = self.cluster.nodes[&id].applied.0.index;
             let cut = applied.saturating_sub(self.rng.u64(..20));
-            self.cluster.flush(id, cut);
+            let is_short = self.rng.u8(..4) == 0;
+            self.cluster.flush(id, cut, is_short);
         }
     }
 

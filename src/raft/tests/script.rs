@@ -1,6 +1,7 @@
 //! Situations written down as scripts (`src/raft/testscripts`), readable without knowing Rust.
 //!
-//! - `nodes N [message=BYTES]`: a new cluster of N voters, and how much one message holds
+//! - `nodes N [message=BYTES] [kept=BYTES] [max=BYTES]`: a new cluster of N voters, how much one message holds, and how much
+//!   of what is in tables is kept in the log for any member, and for one that takes entries
 //! - `add ID`: a node that knows of nobody
 //! - `campaign ID`: it stands for election, if no promise forbids that
 //! - `wait MS`: time passes, and what is due happens
@@ -15,7 +16,8 @@
 //! - `propose ID BODY`, `read ID`, `transfer ID [to=ID]`
 //! - `pause ID [term=TERM]`: its executor has paused; or says so, as the leader of that term
 //! - `change ID [add=ID] [promote=ID] [demote=ID] [remove=ID]`
-//! - `flush ID [cut=INDEX]`: what is applied survives, and the log loses its entries up to there
+//! - `flush ID [cut=INDEX] [short=true]`: what is applied survives, and the log may lose its entries up to there; or should,
+//!   since the disk is short of room
 //! - `crash ID [kept=N]`, `start ID`: of what is on the way to its disk, N operations survive
 //! - `unreachable ID peer=ID`: the stream from the peer breaks
 //! - `status`: a line for each node
@@ -82,13 +84,14 @@ impl Script {
         match (name, node) {
             ("nodes", Some(count)) => {
                 *cluster = Cluster::new(1..=count, 0);
-                if let Some(bytes) = number(&mut args, "message")? {
-                    cluster.bounds.message_bytes_max = bytes;
-                    (1..=count).for_each(|id| {
-                        cluster.crash(id, 0);
-                        cluster.start(id);
-                    });
-                }
+                let bounds = &mut cluster.bounds;
+                bounds.message_bytes_max = number(&mut args, "message")?.unwrap_or(bounds.message_bytes_max);
+                bounds.kept_bytes = number(&mut args, "kept")?.unwrap_or(bounds.kept_bytes);
+                bounds.kept_bytes_max = number(&mut args, "max")?.unwrap_or(bounds.kept_bytes_max);
+                (1..=count).for_each(|id| {
+                    cluster.crash(id, 0);
+                    cluster.start(id);
+                });
             }
             ("pass", Some(ms)) => cluster.now += ms * 1000,
             ("empty", Some(from)) => {
@@ -139,7 +142,8 @@ impl Script {
             ("change", Some(node)) => cluster.change(node, changes(&mut args)?),
             ("flush", Some(node)) => {
                 let cut = id(&mut args, "cut")?.unwrap_or(0);
-                cluster.flush(node, cut);
+                let is_short = number(&mut args, "short")?.unwrap_or(false);
+                cluster.flush(node, cut, is_short);
             }
             ("crash", Some(node)) => {
                 let kept = number(&mut args, "kept")?.unwrap_or(0);
