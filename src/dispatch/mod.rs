@@ -6,6 +6,7 @@
 //! node, or must wait for the disk, ends the batch and runs when the message is answered.
 
 mod gates;
+mod given_back;
 mod in_flight;
 mod services;
 mod tally;
@@ -17,6 +18,7 @@ use arc_swap::Guard;
 
 use self::{gates::GATES, tally::Tally};
 pub use self::{
+    given_back::send_elsewhere,
     in_flight::InFlight,
     services::{Node, Saves, Services},
 };

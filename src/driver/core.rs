@@ -99,7 +99,9 @@ pub enum Task {
     /// Deliver an answer.
     Answer(Arc<dyn executor::Recipient>, executor::Answer),
     /// Tell a recipient that it will get no answer.
-    Lose(Arc<dyn executor::Recipient>, executor::Outcome),
+    Lose(Arc<dyn executor::Recipient>),
+    /// Give a message back to its recipient.
+    GiveBack(executor::Message),
     /// Count commands.
     Ran(executor::Ran),
     /// Count an error reply.
@@ -363,7 +365,8 @@ impl Core {
                     self.step_raft(clock.boot_ns() / 1000, raft::Input::Read(number), raft_outputs);
                 }
                 Output::Answer(recipient, answer) => tasks.push(Task::Answer(recipient, answer)),
-                Output::Lose(recipient, outcome) => tasks.push(Task::Lose(recipient, outcome)),
+                Output::Lose(recipient) => tasks.push(Task::Lose(recipient)),
+                Output::GiveBack(message) => tasks.push(Task::GiveBack(message)),
                 Output::Ran(ran) => tasks.push(Task::Ran(ran)),
                 Output::Failed(command, error) => tasks.push(Task::Failed(command, error)),
                 Output::Slow(slow) => slow.recipient.slow(&slow.args, slow.nanos),

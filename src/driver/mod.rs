@@ -345,7 +345,8 @@ impl Shard {
         let shard = Arc::clone(self);
         match task {
             Task::Answer(recipient, answer) => recipient.deliver(answer),
-            Task::Lose(recipient, outcome) => recipient.lose(outcome),
+            Task::Lose(recipient) => recipient.lose(),
+            Task::GiveBack(message) => message.recipient.give_back(message.items),
             Task::Ran(ran) => self.stats.local(|local| count_run(local, ran)),
             Task::Failed(command, error) => self.stats.local(|local| {
                 local.command_failed(usize::from(command.id));

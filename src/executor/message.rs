@@ -111,21 +111,16 @@ pub struct Deferred {
     pub steps: Vec<(Args, Outbox)>,
 }
 
-/// What became of the commands whose answer was still held when the leadership ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It had no effect and never will.
-    NotDone,
-    /// It may have been appended: only time will tell.
-    Unknown,
-}
-
 /// Who sent a message: a connection, or a simulated client.
 pub trait Recipient: std::fmt::Debug + Send + Sync {
     /// Takes a part of the answer; parts come in order.
     fn deliver(&self, answer: Answer);
-    /// Takes the news that the rest of the message will not be answered.
-    fn lose(&self, outcome: Outcome);
+    /// Takes the news that the rest of the message will not be answered: the leadership has ended, and whether it is done
+    /// only time will tell.
+    fn lose(&self);
+    /// Takes the rest of the message back: it had no effect, and will have none here, since this node does not lead. A
+    /// recipient that has lost a part of the message may be given back what stood behind it.
+    fn give_back(&self, items: std::collections::VecDeque<Item>);
     /// Bytes delivered and not sent yet; `None` if nobody wants the answer any more, nor the rest of the message done.
     /// When it is above `limit`, the recipient resumes the executor (`Input::Resume`) as soon as it is not.
     fn backlog(&self, limit: usize) -> Option<usize>;

@@ -25,7 +25,7 @@ mod watch;
 pub use clock::{Clock, LeaderClock, Now};
 pub use entry::{EntryBody, EntryError};
 pub use load::Load;
-pub use message::{Answer, Call, Deferred, Item, Message, Outcome, Recipient, Step, Transaction, WatchCall};
+pub use message::{Answer, Call, Deferred, Item, Message, Recipient, Step, Transaction, WatchCall};
 pub use room::Reserve;
 pub use store::{Published, Store};
 pub use turn::{Error, Executor, Gauges, Input, Limits, Next, Output, Ran, Slow, Tuning};

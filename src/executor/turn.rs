@@ -10,7 +10,7 @@ use super::{
     entry::EntryError,
     leadership::{ChainProgress, Leadership, Pausing},
     load::Load,
-    message::{Answer, Message, Outcome, Recipient},
+    message::{Answer, Message, Recipient},
     room::{Reserve, Room},
     store::{Published, Store},
 };
@@ -79,8 +79,10 @@ pub enum Output {
     AskPermit(u64),
     /// Give this to its recipient.
     Answer(Arc<dyn Recipient>, Answer),
-    /// Tell the recipient that the rest of its message will not be answered.
-    Lose(Arc<dyn Recipient>, Outcome),
+    /// Tell the recipient that the rest of its message may be done and will not be answered.
+    Lose(Arc<dyn Recipient>),
+    /// Give this back to its recipient: it is not done.
+    GiveBack(Message),
     /// Commands were run; to be counted.
     Ran(Ran),
     /// A command answered with this error; to be counted.
@@ -365,7 +367,7 @@ impl Executor {
         match input {
             // Whoever leads may have what it asks for.
             Input::Message(message) if self.follows => {
-                outputs.push(Output::Lose(message.recipient, Outcome::NotDone));
+                outputs.push(Output::GiveBack(message));
             }
             Input::Message(message) => self.queue.push_back(message),
             Input::Committed(entries) => self.apply_all(entries, now)?,
@@ -401,7 +403,7 @@ impl Executor {
                 // What came before in its message was lost with the leadership of that term, and so is the rest.
                 match self.leadership.as_ref().is_some_and(|leadership| leadership.term == term) {
                     true => self.queue.push_back(message),
-                    false => outputs.push(Output::Lose(message.recipient, Outcome::NotDone)),
+                    false => outputs.push(Output::GiveBack(message)),
                 }
             }
             Input::Resume => {}
@@ -472,17 +474,13 @@ impl Executor {
         if let Some(mut leadership) = self.leadership.take() {
             self.permits = leadership.permits_asked;
             for piece in leadership.held.split_off(0).into_iter().flat_map(|held| held.pieces) {
-                outputs.push(Output::Lose(piece.recipient, Outcome::Unknown));
+                outputs.push(Output::Lose(piece.recipient));
             }
-            for (_, message) in leadership.stalled.drain(..) {
-                outputs.push(Output::Lose(message.recipient, Outcome::NotDone));
-            }
+            outputs.extend(leadership.stalled.drain(..).map(|(_, message)| Output::GiveBack(message)));
             self.unpublished = true;
         }
         if self.follows {
-            for message in self.queue.drain(..) {
-                outputs.push(Output::Lose(message.recipient, Outcome::NotDone));
-            }
+            outputs.extend(self.queue.drain(..).map(Output::GiveBack));
         }
         if bugs::on(Bug::LeadershipBeforeNoop) && self.leads.is_some() {
             self.begin_to_lead(term, now)?;

@@ -1,6 +1,7 @@
 //! The half of a connection that others write to: its socket, what is not sent yet, and whether it is being answered.
 
 use std::{
+    collections::VecDeque,
     io::{ErrorKind, IoSlice},
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
@@ -9,7 +10,7 @@ use super::socket::Writer;
 use crate::{
     config::OutputLimit,
     dispatch::{InFlight, Services},
-    executor::{Answer, Deferred, Input, Outcome, Recipient},
+    executor::{Answer, Deferred, Input, Item, Recipient},
     metrics::{Counter, Stats},
     resp::{Args, Outbox},
     session::ClientInfo,
@@ -40,8 +41,10 @@ struct State {
     awaited: bool,
     /// What the task has to add to the reply of an EXEC.
     deferred: Option<Deferred>,
-    /// The message will not be answered.
+    /// The message will not be answered, and may be done.
     lost: bool,
+    /// What of the message is not done, and is not for this node to do.
+    given_back: VecDeque<Item>,
     /// The executor waits until this many bytes or fewer are unsent.
     resume_below: Option<usize>,
     limit: OutputLimit,
@@ -59,8 +62,10 @@ pub(super) struct Progress {
     pub(super) unsent: usize,
     /// The connection cannot be written to, or has too much unsent.
     pub(super) broken: bool,
-    /// The message will not be answered.
+    /// The message will not be answered, and may be done.
     pub(super) lost: bool,
+    /// What of the message is not done, and is not for this node to do.
+    pub(super) given_back: VecDeque<Item>,
     /// What completes the reply of an EXEC.
     pub(super) deferred: Option<Deferred>,
 }
@@ -154,6 +159,7 @@ impl Client {
             unsent: state.outbox.len(),
             broken: state.broken,
             lost: state.lost,
+            given_back: std::mem::take(&mut state.given_back),
             deferred: state.deferred.take(),
         };
         drop(state);
@@ -268,11 +274,18 @@ impl Recipient for Client {
         }
     }
 
-    /// Whatever became of the message: the one truth that RESP has for it is a closed connection.
-    fn lose(&self, _: Outcome) {
+    /// Nobody knows what became of the message: the one truth that RESP has for it is a closed connection.
+    fn lose(&self) {
         let mut state = self.lock();
         self.end_message(&mut state);
         state.lost = true;
+        self.info.wake();
+    }
+
+    fn give_back(&self, items: VecDeque<Item>) {
+        let mut state = self.lock();
+        self.end_message(&mut state);
+        state.given_back = items;
         self.info.wake();
     }
 

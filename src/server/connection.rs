@@ -16,6 +16,7 @@ use crate::{
     driver::Shard,
     executor::{Deferred, Input, Item, Message, Published, Recipient},
     metrics::Counter,
+    raft::Role,
     resp::{Args, Outbox, ProtocolError, RequestCodec},
     session::{Buffers, Endpoint, Session},
 };
@@ -28,6 +29,9 @@ const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 /// Reads of one client that are parsed before the first of them runs.
 const READS_AHEAD_MAX: usize = 32;
+
+/// How long a client whose commands this node cannot run waits to hear who can. Elections are shorter.
+const LEADER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// [`Connection::unsent_check`], but for tests.
 const UNSENT_CHECK: Duration = Duration::from_secs(1);
@@ -219,13 +223,34 @@ impl Connection {
     }
 
     /// Sends a message and waits until it is answered; EXEC replies that need this connection are completed.
-    async fn ask_executor(&mut self, items: VecDeque<Item>, bytes: usize) -> Result<(), Close> {
-        if !self.services.in_flight.try_take(bytes) {
-            self.wait_for_memory(bytes).await?;
+    async fn ask_executor(&mut self, mut items: VecDeque<Item>, bytes: usize) -> Result<(), Close> {
+        loop {
+            if !self.services.in_flight.try_take(bytes) {
+                self.wait_for_memory(bytes).await?;
+            }
+            self.client.begin_message(bytes);
+            let recipient: Arc<dyn Recipient> = Arc::<Client>::clone(&self.client);
+            self.services.shard.submit(Input::Message(Message::new(recipient, items)));
+            items = self.wait_for_answer().await?;
+            if items.is_empty() {
+                return Ok(());
+            }
+            // Who leads next is known soon, and may be this node again.
+            let mut members = self.services.shard.core().watch_members();
+            let known = members.wait_for(|members| members.leader.is_some());
+            let leads = match tokio::time::timeout(LEADER_PATIENCE, known).await {
+                Ok(Ok(members)) => members.role == Role::Leader,
+                Ok(Err(_)) | Err(_) => false,
+            };
+            if !leads {
+                self.client.send(&mut dispatch::send_elsewhere(&self.services, items));
+                return Ok(());
+            }
         }
-        self.client.begin_message(bytes);
-        let recipient: Arc<dyn Recipient> = Arc::<Client>::clone(&self.client);
-        self.services.shard.submit(Input::Message(Message::new(recipient, items)));
+    }
+
+    /// Waits until a message is answered, and returns what of it is not done, since this node does not lead.
+    async fn wait_for_answer(&mut self) -> Result<VecDeque<Item>, Close> {
         loop {
             let progress = self.client.progress(true);
             if progress.broken || progress.lost {
@@ -235,7 +260,7 @@ impl Connection {
                 if let Some(deferred) = progress.deferred {
                     self.complete(deferred).await?;
                 }
-                return Ok(());
+                return Ok(progress.given_back);
             }
             self.wait(progress.unsent > 0).await?;
         }

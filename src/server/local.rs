@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::node;
 use crate::{
     dispatch::{self, Batch, ColdRead, Conversation, Services, Tail, Workspace},
-    executor::{Answer, Input, Item, Message, Outcome, Recipient},
+    executor::{Answer, Input, Item, Message, Recipient},
     resp::{Args, Outbox},
     session::{Endpoint, Session},
 };
@@ -104,10 +104,10 @@ impl LocalClient {
         self.services.shard.submit(Input::Message(Message::new(recipient, items)));
         waiter.done.notified().await;
         let mut state = waiter.state.lock().expect("a panic ends the process");
-        match state.lost {
-            None => Ok(std::mem::take(&mut state.reply)),
-            Some(Outcome::NotDone) => Err(LocalReply::NotDone),
-            Some(Outcome::Unknown) => Err(LocalReply::Unknown),
+        match std::mem::take(&mut *state) {
+            WaiterState { is_lost: true, .. } => Err(LocalReply::Unknown),
+            WaiterState { is_given_back: true, .. } => Err(LocalReply::NotDone),
+            WaiterState { reply, .. } => Ok(reply),
         }
     }
 }
@@ -123,7 +123,8 @@ struct Waiter {
 #[derive(Debug, Default)]
 struct WaiterState {
     reply: Outbox,
-    lost: Option<Outcome>,
+    is_lost: bool,
+    is_given_back: bool,
 }
 
 impl Recipient for Waiter {
@@ -134,8 +135,13 @@ impl Recipient for Waiter {
         }
     }
 
-    fn lose(&self, outcome: Outcome) {
-        self.state.lock().expect("a panic ends the process").lost = Some(outcome);
+    fn lose(&self) {
+        self.state.lock().expect("a panic ends the process").is_lost = true;
+        self.done.notify_one();
+    }
+
+    fn give_back(&self, _: VecDeque<Item>) {
+        self.state.lock().expect("a panic ends the process").is_given_back = true;
         self.done.notify_one();
     }
 

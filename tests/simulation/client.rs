@@ -7,7 +7,7 @@ use std::{
 
 use sisyphusdb::{
     command::{self, Handler},
-    executor::{Answer, Call, Item, Message, Outcome, Recipient, Step, Transaction, Watch, WatchCall},
+    executor::{Answer, Call, Item, Message, Recipient, Step, Transaction, Watch, WatchCall},
     keyspace::{self, Failure},
     resp::{Args, Outbox, Protocol, ReplyWriter},
 };
@@ -27,6 +27,15 @@ pub(super) struct Mailbox {
     inbox: Mutex<Inbox>,
 }
 
+/// What became of a message that was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It had no effect and never will.
+    NotDone,
+    /// It may be done.
+    Unknown,
+}
+
 impl Recipient for Mailbox {
     fn deliver(&self, answer: Answer) {
         let mut inbox = self.inbox.lock().unwrap();
@@ -35,12 +44,13 @@ impl Recipient for Mailbox {
         inbox.done = answer.done;
     }
 
-    fn lose(&self, outcome: Outcome) {
+    fn lose(&self) {
+        self.inbox.lock().unwrap().lost = Some(Outcome::Unknown);
+    }
+
+    fn give_back(&self, _: VecDeque<Item>) {
         // What is unknown of one part is unknown of the whole.
-        let lost = &mut self.inbox.lock().unwrap().lost;
-        if *lost != Some(Outcome::Unknown) {
-            *lost = Some(outcome);
-        }
+        self.inbox.lock().unwrap().lost.get_or_insert(Outcome::NotDone);
     }
 
     fn backlog(&self, _: usize) -> Option<usize> {

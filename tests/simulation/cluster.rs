@@ -423,7 +423,7 @@ impl Cluster {
                 *with = Some(to);
                 self.submit(to, Input::Message(message));
             }
-            None => message.recipient.lose(sisyphusdb::executor::Outcome::NotDone),
+            None => message.recipient.give_back(message.items),
         }
     }
 
@@ -448,11 +448,11 @@ impl Cluster {
         for task in tasks {
             match task {
                 Task::Answer(recipient, answer) => recipient.deliver(answer),
-                Task::Lose(recipient, outcome) => {
-                    let unknown = outcome == sisyphusdb::executor::Outcome::Unknown;
-                    self.met.deposed_with_unacknowledged += u64::from(deposed && unknown);
-                    recipient.lose(outcome);
+                Task::Lose(recipient) => {
+                    self.met.deposed_with_unacknowledged += u64::from(deposed);
+                    recipient.lose();
                 }
+                Task::GiveBack(message) => message.recipient.give_back(message.items),
                 Task::Ran(_) | Task::Failed(..) | Task::WakeAt(_) => {}
                 job @ (Task::Flush(_) | Task::Compact(_) | Task::Load(_) | Task::ResumeAt(_)) => {
                     up.jobs.push(Job::Task(job));

@@ -112,7 +112,8 @@ impl Node {
         for output in outputs {
             match output {
                 Output::Answer(recipient, answer) => recipient.deliver(answer),
-                Output::Lose(recipient, outcome) => recipient.lose(outcome),
+                Output::Lose(recipient) => recipient.lose(),
+                Output::GiveBack(message) => message.recipient.give_back(message.items),
                 output => self.outputs.push(output),
             }
         }

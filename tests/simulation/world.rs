@@ -336,7 +336,8 @@ impl World {
         for task in tasks {
             match task {
                 Task::Answer(recipient, answer) => recipient.deliver(answer),
-                Task::Lose(recipient, outcome) => recipient.lose(outcome),
+                Task::Lose(recipient) => recipient.lose(),
+                Task::GiveBack(message) => message.recipient.give_back(message.items),
                 Task::Ran(_) | Task::Failed(..) | Task::WakeAt(_) => {}
                 job @ (Task::Flush(_) | Task::Compact(_) | Task::Load(_) | Task::ResumeAt(_)) => {
                     up.jobs.push(job);
@@ -378,9 +379,12 @@ impl World {
                 self.clock.us.fetch_max(boot_us, Ordering::Relaxed);
                 Input::Resume
             }
-            Task::Answer(..) | Task::Lose(..) | Task::Ran(_) | Task::Failed(..) | Task::WakeAt(_) => {
-                unreachable!("no job")
-            }
+            Task::Answer(..)
+            | Task::Lose(_)
+            | Task::GiveBack(_)
+            | Task::Ran(_)
+            | Task::Failed(..)
+            | Task::WakeAt(_) => unreachable!("no job"),
         };
         up.core.executor.push_quietly(input);
         Ok(())
