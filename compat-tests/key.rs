@@ -309,4 +309,29 @@ pub(crate) const CASES: &[Case] = &[
         EXISTS a b => 0
         "#,
     ),
+    Case(
+        "WAIT",
+        r#"
+        SET k v => OK
+        WAIT 0 0 => 0
+        WAIT 1 0 => 0
+        WAIT 5 10 => 0
+        WAIT x 0 => -ERR value is not an integer or out of range
+        WAIT 1 x => -ERR timeout is not an integer or out of range
+        WAIT 1 -1 => -ERR timeout is negative
+        MULTI => OK
+        WAIT 1 0 => +QUEUED
+        EXEC => [0]
+        "#,
+    ),
+    Case(
+        "WAITAOF",
+        r#"
+        SET k v => OK
+        WAITAOF 1 0 0 => [1, 0]
+        WAITAOF 0 1 0 => [1, 0]
+        WAITAOF 2 0 0 => -ERR value is out of range, value must between 0 and 1
+        WAITAOF 1 0 -1 => -ERR timeout is negative
+        "#,
+    ),
 ];

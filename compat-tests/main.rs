@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod case;
+mod cluster;
 mod connection;
 mod hash;
 mod key;

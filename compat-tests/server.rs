@@ -229,6 +229,20 @@ pub(crate) const CASES: &[Case] = &[
         "#,
     ),
     Case(
+        "FAILOVER",
+        r#"
+        FAILOVER => -ERR FAILOVER requires connected replicas.
+        FAILOVER TO 127.0.0.1 1 => -ERR FAILOVER requires connected replicas.
+        FAILOVER ABORT => -ERR No failover in progress.
+        FAILOVER TIMEOUT 0 => -ERR FAILOVER timeout must be greater than 0
+        FAILOVER TIMEOUT x => -ERR value is not an integer or out of range
+        FAILOVER TO a b => -ERR value is not an integer or out of range
+        FAILOVER TO => -ERR syntax error
+        FAILOVER TIMEOUT 10 ABORT => -ERR syntax error
+        FAILOVER foo => -ERR syntax error
+        "#,
+    ),
+    Case(
         "INFO",
         r##"
         INFO => like "# Server\r\nredis_version:7.2.4\r\n*"

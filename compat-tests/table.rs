@@ -7,13 +7,21 @@ use sisyphusdb::command::{self, flag};
 
 use crate::case::{Case, Clients};
 use crate::support::Node;
-use crate::{connection, hash, key, server, string, transaction};
+use crate::{cluster, connection, hash, key, server, string, transaction};
 
-const GROUPS: &[&[Case]] =
-    &[connection::CASES, hash::CASES, key::CASES, server::CASES, string::CASES, transaction::CASES];
+const GROUPS: &[&[Case]] = &[
+    cluster::CASES,
+    connection::CASES,
+    hash::CASES,
+    key::CASES,
+    server::CASES,
+    string::CASES,
+    transaction::CASES,
+];
 
 /// Rows that answer `+OK` and do nothing that a case could see, so that a handler that only answers is as good.
 const ONLY_OK: &[&str] = &[
+    "ASKING",
     "DEBUG|CHANGE-REPL-ID",
     "DEBUG|DICT-RESIZING",
     "DEBUG|LOADAOF",
@@ -67,6 +75,11 @@ fn every_row_has_a_case_of_its_name() {
     let unknown: Vec<_> = cases.difference(&rows).collect();
     assert!(untested.is_empty(), "without a case: {untested:?}");
     assert!(unknown.is_empty(), "cases of no row: {unknown:?}");
+}
+
+#[test]
+fn the_cluster_group() {
+    run_group(cluster::CASES);
 }
 
 #[test]

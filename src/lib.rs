@@ -3,6 +3,7 @@
 //! The modules in reading order, from the socket down to the disk; ARCHITECTURE.md tells one write and one read as
 //! stories, and `tests/layers.rs` says who may import whom.
 
+pub mod cli;
 pub mod server;
 
 pub mod dispatch;

@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use anyhow::anyhow;
-use sisyphusdb::config::{Config, Loaded, LogLevel, Machine, Sources};
-use sisyphusdb::server::{Server, verify};
+use sisyphusdb::cli;
+use sisyphusdb::config::{Config, Loaded, LogLevel, Machine, Offline, Sources};
+use sisyphusdb::server::{Server, inspect, recover_alone, verify};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::filter::LevelFilter;
@@ -23,10 +24,18 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// What `maxclients` is if nothing stands against it.
 const CLIENTS_WANTED: usize = 10_000;
 
+/// The environment variable with the password for the verbs that ask a node.
+const PASSWORD_VARIABLE: &str = "SISYPHUSDB_PASSWORD";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "dev-cluster") {
         return dev_cluster::run(&arguments[1..]).unwrap_or_else(|error| complain(&format!("{error:#}")));
+    }
+    match cli::run(&arguments, std::env::var(PASSWORD_VARIABLE).ok()) {
+        Some(Ok(text)) => return print(&text),
+        Some(Err(error)) => return complain(&error),
+        None => {}
     }
     let sources = Sources {
         arguments,
@@ -39,12 +48,19 @@ fn main() -> ExitCode {
     };
     let config = match Config::load(sources) {
         Ok(Loaded::Run(config)) => Arc::new(*config),
-        Ok(Loaded::Verify(config)) => {
-            return match verify(&config) {
-                Ok(found) => print(&format!(
-                    "the log is whole; so are {} tables with {} records in {} bytes\n",
-                    found.tables, found.records, found.bytes
-                )),
+        Ok(Loaded::Offline(verb, config)) => {
+            let said = match verb {
+                Offline::Inspect => inspect(&config).map(|found| found.to_string()),
+                Offline::Recover => recover_alone(&config).map(|found| found.to_string()),
+                Offline::Verify => verify(&config).map(|found| {
+                    let (tables, records, bytes) = (found.tables, found.records, found.bytes);
+                    format!(
+                        "the log is whole; so are {tables} tables with {records} records in {bytes} bytes\n"
+                    )
+                }),
+            };
+            return match said {
+                Ok(text) => print(&text),
                 Err(error) => complain(&error),
             };
         }

@@ -29,6 +29,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("QUIT", "closes the connection that is compared"),
     ("SAVE", "takes long"),
     ("SHUTDOWN", "ends the server"),
+    ("WAIT", "would wait for replicas that there are none of"),
+    ("WAITAOF", "would wait for replicas that there are none of"),
 ];
 
 /// Options that are newer than their commands, with the version of Valkey that has them.
@@ -53,6 +55,8 @@ impl Generator {
                 && !command.has(flag::DEBUG)
                 && number(command.since) <= version
                 && command.group != Group::Transactions
+                // The others are no cluster, and say so.
+                && command.group != Group::Cluster
                 && !LEFT_OUT.iter().any(|(name, _)| *name == command.name)
         };
         let (data, other) = all()

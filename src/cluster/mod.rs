@@ -14,8 +14,8 @@ mod upkeep;
 
 pub use self::{
     clock::{CLOCK_APART_MAX_MS, is_clock_wrong},
-    record::{Bound, MemberRecord, RecordError},
+    record::{Bound, MemberRecord, NoAddress, RecordError},
     redirect::{Access, Decision, Door, Situation, decide},
-    topology::{Node, SLOTS, Topology, node_name, shard_name},
-    upkeep::{Seen, next_change},
+    topology::{Node, Topology, node_name, shard_name},
+    upkeep::{Seen, next_change, refuse_removal},
 };

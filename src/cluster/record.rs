@@ -19,7 +19,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::config::Config;
+use crate::config::{Config, EndpointType};
 
 const VERSION: u8 = 1;
 
@@ -69,6 +69,11 @@ pub enum RecordError {
     Damaged,
 }
 
+/// A node cannot be dialled there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not host:port, or the name is none")]
+pub struct NoAddress(String);
+
 impl MemberRecord {
     /// The record of the node that `config` describes and that has opened these ports. `entry` is its own entry of
     /// `peers`, if it has one.
@@ -96,6 +101,24 @@ impl MemberRecord {
             port: announce.port.unwrap_or(bound.port),
             proxy_port: announce.proxy_port.unwrap_or(bound.proxy_port),
             http_port: announce.http_port.unwrap_or(bound.http_port),
+        }
+    }
+
+    /// The record of a node of which only the address for others is known; it tells the rest when it is there.
+    ///
+    /// # Errors
+    /// If that is no address, or what it is called no name.
+    pub fn of_peer(peer: &str, name: String) -> Result<Self, NoAddress> {
+        let port = peer.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        let is_short = peer.len() <= TEXT_BYTES_MAX && name.len() <= TEXT_BYTES_MAX;
+        let is_plain = |text: &str| text.chars().all(|char| !char.is_whitespace() && !char.is_control());
+        match port {
+            Some((host, port))
+                if port != 0 && !host.is_empty() && is_short && is_plain(peer) && is_plain(&name) =>
+            {
+                Ok(Self { name, peer: peer.to_owned(), host: unbracketed(host), ..Self::default() })
+            }
+            _ => Err(NoAddress(peer.to_owned())),
         }
     }
 
@@ -131,6 +154,16 @@ impl MemberRecord {
         let [port, proxy_port, http_port] = [port(&mut bytes)?, port(&mut bytes)?, port(&mut bytes)?];
         let record = Self { name, peer, host, hostname, port, proxy_port, http_port };
         if bytes.is_empty() { Ok(record) } else { Err(RecordError::Damaged) }
+    }
+
+    /// What cluster clients are told to find it by, as Redis does; empty for the host that they know.
+    pub fn endpoint(&self, kind: EndpointType) -> &str {
+        match kind {
+            EndpointType::Ip => &self.host,
+            EndpointType::Hostname if self.hostname.is_empty() => "?",
+            EndpointType::Hostname => &self.hostname,
+            EndpointType::Unknown => "",
+        }
     }
 
     /// Where HTTP is served, as `host:port`; none if it is not.
@@ -239,6 +272,27 @@ mod tests {
             http_port: 18001,
         };
         assert_eq!(record(&flags, Some("a:5001")), expected);
+    }
+
+    #[test]
+    fn an_address_alone_makes_a_record() {
+        let found = MemberRecord::of_peer("[::1]:5001", "a".to_owned()).unwrap();
+        assert_eq!((found.peer.as_str(), found.host.as_str(), found.port), ("[::1]:5001", "::1", 0));
+        for (peer, name) in
+            [("a", "a"), ("a:0", "a"), (":1", "a"), ("a b:1", "a"), ("a:1", "a\n"), ("a:x", "a")]
+        {
+            assert!(MemberRecord::of_peer(peer, name.to_owned()).is_err(), "{peer} {name}");
+        }
+    }
+
+    #[test]
+    fn clients_are_told_what_the_directive_says() {
+        let named =
+            MemberRecord { host: "a".to_owned(), hostname: "b".to_owned(), ..MemberRecord::default() };
+        let told = [EndpointType::Ip, EndpointType::Hostname, EndpointType::Unknown]
+            .map(|kind| named.endpoint(kind));
+        assert_eq!(told, ["a", "b", ""]);
+        assert_eq!(MemberRecord::default().endpoint(EndpointType::Hostname), "?");
     }
 
     #[test]

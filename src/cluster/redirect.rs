@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | leads | serve | serve |
 //! | follows; the command has keys | `MOVED` to the leader | `CLUSTERDOWN` |
-//! | follows; a read without keys | serve after a read index | `CLUSTERDOWN` |
+//! | follows; a read without keys | serve after a read index | the same |
 //! | follows; a write without keys | `READONLY` | `CLUSTERDOWN` |
 //! | knows no leader | `CLUSTERDOWN` | `CLUSTERDOWN` |
 //!
@@ -81,10 +81,10 @@ pub fn decide(situation: Situation, access: Access, slot: Option<u16>) -> Decisi
 
 fn on_behalf_of_the_leader(door: Door, access: Access, slot: Option<u16>) -> Decision {
     match (door, slot, access) {
+        (_, None, Access::Read | Access::None) => Decision::ReadIndexThenServe,
         (Door::Plain, _, _) => Decision::ClusterDown,
         (Door::Port, Some(slot), _) => Decision::Moved(slot),
         (Door::Port, None, Access::Write) => Decision::ReadOnly,
-        (Door::Port, None, Access::Read | Access::None) => Decision::ReadIndexThenServe,
     }
 }
 
@@ -150,10 +150,9 @@ mod tests {
     #[test]
     fn a_plain_client_is_never_redirected() {
         let plain = Situation { door: Door::Plain, is_readonly: true, ..FOLLOWER };
-        for (access, slot) in
-            [(Access::Read, Some(1)), (Access::Read, None), (Access::Write, Some(1)), (Access::Write, None)]
-        {
+        for (access, slot) in [(Access::Read, Some(1)), (Access::Write, Some(1)), (Access::Write, None)] {
             assert_eq!(decide(plain, access, slot), Decision::ClusterDown);
         }
+        assert_eq!(decide(plain, Access::Read, None), Decision::ReadIndexThenServe);
     }
 }

@@ -3,9 +3,6 @@
 use super::record::MemberRecord;
 use crate::raft::{Configuration, NodeId, Role};
 
-/// How many hash slots there are. All are the leader's.
-pub const SLOTS: u16 = 16_384;
-
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -32,11 +29,13 @@ pub struct Topology {
     pub term: u64,
     /// What the node that was asked does.
     pub role: Role,
+    /// The membership that the nodes are taken from.
+    pub configuration: Configuration,
 }
 
 impl Topology {
-    /// Puts together what a node knows. Of itself it knows its record better than the configuration, to which a node that
-    /// comes back at other addresses has yet to tell them. A record that cannot be read is as one in which nothing stands.
+    /// Puts together what a node knows. Of itself it may know more than the configuration, which it may not belong to yet. A
+    /// record that cannot be read is as one in which nothing stands.
     pub fn new(
         configuration: &Configuration,
         leader: Option<NodeId>,
@@ -62,7 +61,7 @@ impl Topology {
                 is_myself: id == myself.0,
             }
         };
-        Self { nodes: ids.into_iter().map(node).collect(), term, role }
+        Self { nodes: ids.into_iter().map(node).collect(), term, role, configuration: configuration.clone() }
     }
 
     /// The node that was asked.

@@ -61,6 +61,27 @@ pub fn next_change(
     }
 }
 
+/// Says why `member` may not be removed although an operator wants it: without it, no majority would be heard of. None if it
+/// may. A member that is not heard of itself is never needed.
+pub fn refuse_removal(
+    configuration: &Configuration,
+    leader: NodeId,
+    member: NodeId,
+    is_heard: impl Fn(NodeId) -> bool,
+) -> Option<String> {
+    let left: Vec<NodeId> = configuration.voters().into_iter().filter(|id| *id != member).collect();
+    let heard = left.iter().filter(|id| **id == leader || is_heard(**id)).count();
+    if left.is_empty() {
+        return Some("the cluster would have no voter left".to_owned());
+    }
+    (heard <= left.len() / 2).then(|| {
+        format!(
+            "only {heard} of the {} voters that would be left are up: no majority could be reached",
+            left.len()
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -122,5 +143,16 @@ mod tests {
     fn nothing_is_begun_while_a_change_is_under_way() {
         let joint = cluster(&[1], &[2, 3], &[]).changed(&[Change::Promote(2), Change::Promote(3)]).unwrap();
         assert_eq!(next_change(&joint, 1, |_| UP, AFTER), []);
+    }
+
+    #[test]
+    fn no_majority_is_removed() {
+        let three = cluster(&[1, 2, 3], &[], &[]);
+        assert_eq!(refuse_removal(&three, 1, 3, |id| id == 2), None);
+        let refused = refuse_removal(&three, 1, 2, |id| id == 2).expect("3 is not heard of");
+        assert!(refused.starts_with("only 1 of the 2 voters"), "{refused}");
+        assert!(refuse_removal(&cluster(&[1], &[], &[]), 1, 1, |_| true).is_some());
+        let learner = cluster(&[1, 2, 3], &[4], &[]);
+        assert_eq!(refuse_removal(&learner, 1, 4, |id| id == 2), None, "it does not vote");
     }
 }

@@ -155,7 +155,9 @@ fn hello(session: &mut Session, args: &Args, out: &mut ReplyWriter<'_>) -> Resul
     out.integer(session.protocol as i64);
     out.bulk(b"id");
     out.integer(i64::try_from(session.id()).unwrap_or(i64::MAX));
-    for (name, value) in [("mode", "standalone"), ("role", "master")] {
+    let mode = if session.config().cluster_enabled { "cluster" } else { "standalone" };
+    let role = if session.leads { "master" } else { "replica" };
+    for (name, value) in [("mode", mode), ("role", role)] {
         out.bulk(name.as_bytes());
         out.bulk(value.as_bytes());
     }

@@ -100,6 +100,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .tips(PER_KEY)
         .doc("4.0.0", "Deletes keys, as DEL does: neither waits for space to be given back.")
         .complexity("O(N) in the keys, whatever they hold"),
+    super::replication::WAIT,
+    super::replication::WAITAOF,
 ];
 
 const OBJECT: Command = Command::container(

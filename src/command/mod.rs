@@ -2,6 +2,7 @@
 
 mod arguments;
 mod client;
+mod cluster;
 mod connection;
 mod database;
 mod debug;
@@ -13,6 +14,8 @@ mod key;
 mod latency;
 mod memory;
 mod node;
+mod raft;
+mod replication;
 mod scan;
 mod server;
 mod settings;
@@ -28,7 +31,7 @@ mod tests;
 use self::arguments::{unknown_command, unknown_subcommand, wrong_arity, wrong_usage};
 pub use self::connection::protocol_chosen;
 pub use self::latency::Latency;
-pub use self::node::{Ask, NodeContext, Shutdown};
+pub use self::node::{Acknowledged, Ask, NodeContext, Shutdown, Transfer, Wait};
 pub use self::slowlog::{Slow, Slowlog};
 pub use self::spec::{
     Command, Compare, Group, Handler, KEY, KEY_VALUES, KEYS, KeySpec, Keys, NodeHandler, Positions,
@@ -42,6 +45,7 @@ use crate::session::Session;
 
 /// Every group of commands; a new one is a line here.
 const GROUPS: &[(Group, &[Command])] = &[
+    (Group::Cluster, cluster::COMMANDS),
     (Group::Connection, connection::COMMANDS),
     (Group::String, string::COMMANDS),
     (Group::Generic, key::COMMANDS),

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use super::latency::Latency;
 use super::slowlog::Slowlog;
+use crate::cluster::Topology;
 use crate::config::Config;
+use crate::metrics::status::RaftStatus;
 use crate::metrics::{NodeStatus, Stats};
+use crate::raft::{Change, NodeId};
 use crate::session::{Clients, Session};
 
 /// The node, as a command sees it.
@@ -20,6 +23,10 @@ pub struct NodeContext<'a> {
     pub stats: &'a Stats,
     /// Gathers what is the case now; not for nothing, so only for those who show it.
     pub status: &'a (dyn Fn() -> NodeStatus + Sync),
+    /// The part of it that concerns the consensus, which is quickly gathered.
+    pub raft: &'a (dyn Fn() -> RaftStatus + Sync),
+    /// The cluster, as this node knows it.
+    pub topology: &'a (dyn Fn() -> Topology + Sync),
     /// The commands that took long.
     pub slowlog: &'a Slowlog,
     /// The spikes of latency.
@@ -56,6 +63,43 @@ pub enum Ask {
     Reload,
     /// Starts or stops the deletion of keys that are due and that nobody asks for.
     SetActiveExpire(bool),
+    /// Hands the leadership over; the reply waits until another node has it.
+    Transfer(Transfer),
+    /// Changes the membership; the reply waits until that is complete.
+    Change(Vec<Change>),
+    /// Waits for followers. The reply is a number that is not known before, so the handler has written none.
+    Wait(Wait),
+}
+
+/// To whom the leadership is handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// A voter; none for the one that lacks least.
+    pub to: Option<NodeId>,
+    /// How long the client waits, at most.
+    pub timeout: Option<Duration>,
+}
+
+/// Until when WAIT and WAITAOF wait: for what the log held when they arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// On the disks of so many followers, or of all if there are fewer.
+    pub replicas: usize,
+    /// On the disk of this node.
+    pub local: bool,
+    /// How long at most. `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// What is answered.
+    pub answer: Acknowledged,
+}
+
+/// What the reply of a wait says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// On how many followers it is.
+    Followers,
+    /// Whether it is on the disk of this node, and on how many followers.
+    HereAndFollowers,
 }
 
 /// How the process is to end.

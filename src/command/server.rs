@@ -2,7 +2,7 @@
 
 use super::node::{Ask, NodeContext, Shutdown};
 use super::spec::{Command, Compare, acl, flag};
-use super::{database, debug, help, introspect, latency, memory, settings, slowlog};
+use super::{database, debug, help, introspect, latency, memory, replication, settings, slowlog};
 use crate::keyspace::{CommandError, Result};
 use crate::metrics::info::{self, Snapshot};
 use crate::number::parse_integer;
@@ -24,6 +24,7 @@ pub(super) const COMMANDS: &[Command] = &[
     settings::COMMAND,
     database::DBSIZE,
     debug::COMMAND,
+    replication::FAILOVER,
     database::FLUSHALL,
     database::FLUSHDB,
     Command::node("INFO", "[section [section ...]]", print_info)
@@ -62,13 +63,7 @@ pub(super) const COMMANDS: &[Command] = &[
         ],
     )
     .doc("4.0.0", "Looks at modules."),
-    Command::node("ROLE", "", role)
-        .fast()
-        .always()
-        .noscript()
-        .acl(acl::ADMIN | acl::DANGEROUS)
-        .compare(Compare::Shape)
-        .doc("2.8.12", "Returns whether this node leads."),
+    replication::ROLE,
     Command::node("SAVE", "", save)
         .admin()
         .noscript()
@@ -158,17 +153,6 @@ fn shutdown(_: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> 
         out.ok();
     }
     Ok(Some(Ask::Shutdown(how)))
-}
-
-/// As a primary whose replicas are none yet. The offset counts entries, not bytes: the log has no other measure that
-/// all nodes share.
-fn role(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
-    let applied = (node.status)().raft.applied_index;
-    out.array(3);
-    out.bulk(b"master");
-    out.integer(i64::try_from(applied).unwrap_or(i64::MAX));
-    out.array(0);
-    Ok(None)
 }
 
 fn lolwut(_: &mut Session, args: &Args, out: &mut ReplyWriter<'_>) -> Result<()> {

@@ -67,6 +67,8 @@ pub enum Group {
     Connection,
     /// The server.
     Server,
+    /// The cluster.
+    Cluster,
 }
 
 impl Group {
@@ -79,6 +81,7 @@ impl Group {
             Self::Transactions => "transactions",
             Self::Connection => "connection",
             Self::Server => "server",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -90,7 +93,7 @@ impl Group {
             Self::Hash => acl::HASH,
             Self::Transactions => acl::TRANSACTION,
             Self::Connection => acl::CONNECTION,
-            Self::Server => 0,
+            Self::Server | Self::Cluster => 0,
         }
     }
 }
@@ -607,7 +610,9 @@ impl Command {
         if categories & acl::FAST == 0 {
             categories |= acl::SLOW;
         }
-        if self.has(flag::CONTAINER) { categories } else { categories | self.group.category() }
+        // WAIT and its like wait for nodes: they have nothing to do with keys.
+        let is_of_group = !self.has(flag::CONTAINER) && (!self.has(flag::BLOCKING) || self.has_keys());
+        if is_of_group { categories | self.group.category() } else { categories }
     }
 
     /// Where its keys stand, and what is done with them.

@@ -20,8 +20,12 @@ pub fn help() -> String {
     let mut text = format!(
         "{}\
          A Redis-compatible, disk-backed store whose acknowledged writes are on disk.\n\n\
-         Usage: sisyphusdb [--verify] [file] [--directive value …] [-]\n\n  \
-         --verify        reads and checks all data in `dir`, writes and serves nothing\n  \
+         Usage: sisyphusdb [file] [--directive value …] [-]          runs a node\n       \
+         sisyphusdb verify [file] [--directive value …] [-]   checks all data in `dir` and writes nothing\n       \
+         sisyphusdb inspect [file] [--directive value …] [-]  says what is in `dir`\n       \
+         sisyphusdb recover --i-accept-data-loss [file] [--directive value …] [-]\n                             \
+         makes the node of `dir` a cluster of its own\n       \
+         sisyphusdb status|member|transfer --help             asks a node that runs\n\n  \
          file            a configuration file in the grammar of redis.conf\n  \
          --directive value\n                         sets a directive; see below\n  \
          -               reads more of the configuration from standard input\n  \

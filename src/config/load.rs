@@ -33,10 +33,38 @@ pub struct Sources<'a> {
 pub enum Loaded {
     /// Run a node.
     Run(Box<Config>),
-    /// Check everything in the data directory and end.
-    Verify(Box<Config>),
+    /// Do this with the data directory, and end.
+    Offline(Offline, Box<Config>),
     /// Print this and end.
     Print(String),
+}
+
+/// What is done with the data directory of a node that does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offline {
+    /// Say what is in it.
+    Inspect,
+    /// Check everything in it.
+    Verify,
+    /// Make its node the only member of a new cluster.
+    Recover,
+}
+
+impl Offline {
+    /// The verb at the beginning of the command line, and how many words it takes.
+    fn of(arguments: &[String]) -> Result<Option<(Self, usize)>, ConfigError> {
+        let word = |at: usize| arguments.get(at).map(String::as_str);
+        match word(0) {
+            Some("inspect") => Ok(Some((Self::Inspect, 1))),
+            Some("verify" | "--verify") => Ok(Some((Self::Verify, 1))),
+            Some("recover") if word(1) == Some("--i-accept-data-loss") => Ok(Some((Self::Recover, 2))),
+            Some("recover") => Err(ConfigError::at(
+                "recover",
+                "what only other nodes have would be lost: say recover --i-accept-data-loss, and see docs/cluster.md first",
+            )),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// Why there is no configuration, in one line.
@@ -70,11 +98,8 @@ impl Config {
             Some("-v" | "--version") => return Ok(Loaded::Print(document::version())),
             _ => {}
         }
-        let (is_verify, arguments) = match sources.arguments.split_first() {
-            Some((first, rest)) if first == "--verify" => (true, rest),
-            _ => (false, &sources.arguments[..]),
-        };
-        let line = command_line(arguments)?;
+        let offline = Offline::of(&sources.arguments)?;
+        let line = command_line(&sources.arguments[offline.map_or(0, |(_, words)| words)..])?;
         let mut values = Values::defaults();
         if let Some(file) = &line.file {
             read_file(Path::new(file), &mut values, 0)?;
@@ -92,7 +117,10 @@ impl Config {
         }
         let file = line.file.as_deref().map(Path::new).map(absolute).transpose()?;
         let config = Box::new(Self::new(values, file, sources.machine)?);
-        Ok(if is_verify { Loaded::Verify(config) } else { Loaded::Run(config) })
+        Ok(match offline {
+            Some((verb, _)) => Loaded::Offline(verb, config),
+            None => Loaded::Run(config),
+        })
     }
 
     /// The configuration of a node started with these flags alone, on this machine: `[("port", "auto"), …]`.

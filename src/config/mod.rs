@@ -30,7 +30,7 @@ mod update;
 mod values;
 
 pub use document::{help, markdown};
-pub use load::{ConfigError, Loaded, Sources};
+pub use load::{ConfigError, Loaded, Offline, Sources};
 pub use machine::Machine;
 pub use peering::{PeerSecret, PeerTls};
 pub use rewrite::RewriteError;

@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 
-use super::Services;
+use super::{
+    Services,
+    redirect::{self, slot},
+};
 use crate::{
-    cluster::MemberRecord,
-    command::{self, Command, Handler},
+    cluster::Decision,
+    command::{self, Handler},
     executor::{Item, Step, Transaction},
     keyspace,
-    resp::{Args, Outbox, Protocol, ReplyWriter},
+    resp::{Outbox, Protocol, ReplyWriter},
 };
 
 /// The replies to commands that are not done and are not for this node to do.
@@ -39,15 +42,14 @@ pub fn send_elsewhere(services: &Services, items: VecDeque<Item>) -> Outbox {
 }
 
 fn refuse(services: &Services, slot: Option<u16>, writes: bool, protocol: Protocol, replies: &mut Outbox) {
-    let members = services.shard.core().members();
-    let record = members.leader.and_then(|leader| members.configuration.record(leader).cloned());
-    let leader =
-        record.and_then(|record| MemberRecord::decode(record).ok()).filter(|leader| leader.port != 0);
-    let refusal = match (leader, slot) {
-        (Some(leader), Some(slot)) => format!("MOVED {slot} {}:{}", leader.host, leader.port),
-        (Some(_), None) if writes => "READONLY You can't write against a read only replica.".to_owned(),
-        _ => "CLUSTERDOWN The cluster is down".to_owned(),
+    let leader = services.leader_elsewhere();
+    let decision = match slot {
+        _ if leader.is_none() => Decision::ClusterDown,
+        Some(slot) => Decision::Moved(slot),
+        None if writes => Decision::ReadOnly,
+        None => Decision::ClusterDown,
     };
+    let refusal = redirect::refusal(services, decision, leader.as_ref());
     ReplyWriter::new(replies, protocol).error(refusal);
 }
 
@@ -56,8 +58,4 @@ fn slot_of_step(step: &Step) -> Option<u16> {
         Step::Call(call) => slot(call.command, &call.args),
         Step::Deferred(args) => slot(command::resolve(args).ok()?, args),
     }
-}
-
-fn slot(command: &Command, args: &Args) -> Option<u16> {
-    command.key_positions(args).first().map(|position| keyspace::slot(&args[*position]))
 }

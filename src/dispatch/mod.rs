@@ -8,6 +8,7 @@
 mod gates;
 mod given_back;
 mod in_flight;
+mod redirect;
 mod services;
 mod tally;
 mod transaction;
@@ -20,6 +21,7 @@ use self::{gates::GATES, tally::Tally};
 pub use self::{
     given_back::send_elsewhere,
     in_flight::InFlight,
+    redirect::refuse_reads,
     services::{Node, Saves, Services},
 };
 use crate::{
@@ -80,6 +82,8 @@ const PREFETCH_BYTES_MAX: usize = 4096;
 pub enum Tail {
     /// Reads that need the disk, or take long, in order.
     Cold(Arc<Published>, VecDeque<ColdRead>),
+    /// Reads that wait for a permit, which this node has to ask others for, in order.
+    Unpermitted(VecDeque<ColdRead>),
     /// A command that looks at the node.
     Node(&'static Command, Args),
 }
@@ -163,8 +167,8 @@ impl<'a> Batch<'a> {
 
     /// Takes one request. `Break` gives it back or ends the batch: no other may be taken now.
     pub fn take(&mut self, args: Args) -> ControlFlow<Option<Args>> {
-        if let Some(Tail::Cold(..)) = &self.tail {
-            return self.take_behind_cold_read(args);
+        if let Some(Tail::Cold(..) | Tail::Unpermitted(_)) = &self.tail {
+            return self.take_behind_reads(args);
         }
         let command = match command::resolve(&args) {
             Ok(command) => command,
@@ -184,13 +188,22 @@ impl<'a> Batch<'a> {
             self.tally.rejected(Some(command), refusal.as_bytes());
             return ControlFlow::Continue(());
         }
-        if session.queue.is_some() && !transaction::acts_at_once(command) {
-            self.queue(&args);
+        if !self.services.shard.core().leads() {
+            self.take_as_follower(command, args)?;
         } else {
-            self.route(command, args)?;
+            self.queue_or_route(command, args)?;
         }
         // What stands behind the last command of a client is never run: it relies on what that was refused.
         if self.conversation.session.closing { ControlFlow::Break(None) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Takes a command that is run here.
+    fn queue_or_route(&mut self, command: &'static Command, args: Args) -> ControlFlow<Option<Args>> {
+        if self.conversation.session.queue.is_some() && !transaction::acts_at_once(command) {
+            self.queue(&args);
+            return ControlFlow::Continue(());
+        }
+        self.route(command, args)
     }
 
     fn route(&mut self, command: &'static Command, args: Args) -> ControlFlow<Option<Args>> {
@@ -198,6 +211,7 @@ impl<'a> Batch<'a> {
             Handler::Session(run) => {
                 let mut reply = Outbox::new();
                 let session = &mut self.conversation.session;
+                session.leads = self.services.shard.core().leads();
                 let mut writer = ReplyWriter::new(&mut reply, session.protocol);
                 let result = run(session, &args, &mut writer);
                 self.tally.ran(command, &args, reply.len(), (0, 0));
@@ -251,8 +265,7 @@ impl<'a> Batch<'a> {
     /// Runs a read on the published view, in memory only.
     fn read(&mut self, command: &'static Command, run: ReadHandler, args: Args) -> ControlFlow<Option<Args>> {
         let Some((published, now)) = self.take_published() else {
-            self.reply(|writer| writer.error("LOADING Redis is loading the dataset in memory"));
-            return ControlFlow::Continue(());
+            return self.read_when_permitted(command, args);
         };
         let session = &self.conversation.session;
         let seed = fastrand::u64(..);
@@ -305,19 +318,20 @@ impl<'a> Batch<'a> {
         ControlFlow::Continue(())
     }
 
-    /// Behind a cold read only reads join the batch: they run with it, in order.
-    fn take_behind_cold_read(&mut self, args: Args) -> ControlFlow<Option<Args>> {
+    /// Behind reads that wait only reads join the batch that may run with them, in order.
+    fn take_behind_reads(&mut self, args: Args) -> ControlFlow<Option<Args>> {
         let session = &self.conversation.session;
         let read = command::resolve(&args).ok().filter(|command| {
             session.queue.is_none()
                 && matches!(command.handler, Handler::Read(_))
                 && GATES.iter().all(|gate| gate(self.services, session, command, &args).is_none())
+                && self.joins_reads(command, &args)
         });
         let Some(command) = read else { return ControlFlow::Break(Some(args)) };
         self.conversation.session.last_command = command.name;
         self.conversation.session.commands += 1;
         let cold = ColdRead(self.call(command, args));
-        if let Some(Tail::Cold(_, reads)) = &mut self.tail {
+        if let Some(Tail::Cold(_, reads) | Tail::Unpermitted(reads)) = &mut self.tail {
             reads.push_back(cold);
         }
         ControlFlow::Continue(())

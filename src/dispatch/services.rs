@@ -13,10 +13,12 @@ use tokio::sync::Notify;
 
 use super::InFlight;
 use crate::{
+    cluster::{Bound, MemberRecord, Topology},
     command::{Latency, Slow, Slowlog, find, flag},
     config::Config,
     driver::Shard,
     metrics::{Stats, status::SaveStatus},
+    raft::Configuration,
     resp::Args,
     session::{ClientInfo, Clients},
 };
@@ -181,6 +183,26 @@ impl Services {
             stop: Notify::new(),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// The cluster, as this node knows it.
+    pub fn topology(&self) -> Topology {
+        let members = self.shard.core().members();
+        let myself = (self.node.node_id, &self.record(&members.configuration));
+        Topology::new(&members.configuration, members.leader, members.role, members.term, myself)
+    }
+
+    /// The name and the addresses of this node, as the cluster knows them. One that stands alone, or is not a member yet, has
+    /// told none: its ports speak for it.
+    fn record(&self, configuration: &Configuration) -> MemberRecord {
+        let told = configuration.record(self.node.node_id).filter(|record| !record.is_empty());
+        if let Some(record) = told.and_then(|told| MemberRecord::decode(told.clone()).ok()) {
+            return record;
+        }
+        let port = |addresses: &[SocketAddr]| addresses.first().map_or(0, SocketAddr::port);
+        let (port, http_port) = (port(self.node.resp_addresses()), port(self.node.http_addresses()));
+        let bound = Bound { port, http_port, ..Bound::default() };
+        MemberRecord::new(&self.config, None, bound)
     }
 
     /// Puts a command of `client` that took `nanos` into the slow log, and among the spikes of latency, if it took

@@ -40,6 +40,12 @@ pub(super) fn count_one(
     local.count(Counter::KeyspaceMisses, misses);
 }
 
+/// Counts a call that was refused before it ran.
+pub(super) fn count_refused(local: &Local, call: &Call, error: &str) {
+    local.command_rejected(usize::from(call.command.id));
+    local.error(error.as_bytes());
+}
+
 /// A threshold of slowness from which on calls are timed one by one.
 const SLOW_SOON: Duration = Duration::from_millis(2);
 

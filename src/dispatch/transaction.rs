@@ -67,7 +67,7 @@ impl Batch<'_> {
         self.reply(|writer| writer.ok());
     }
 
-    fn unwatch(&mut self) {
+    pub(super) fn unwatch(&mut self) {
         self.conversation.watch = None;
         self.conversation.session.watched = 0;
     }

@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -137,6 +137,10 @@ pub struct Core {
     pub(super) lease_index: AtomicU64,
     /// When `raft` wants to be ticked.
     deadline: AtomicU64,
+    /// Whether this node leads, for those who ask for each command.
+    leads: AtomicBool,
+    /// How often this node heard of another leader.
+    leader_changes: AtomicU64,
     errands: Mutex<Vec<Errand>>,
     members: watch::Sender<Arc<Members>>,
     gauges: Mutex<executor::Gauges>,
@@ -191,6 +195,8 @@ impl Core {
             lease_until: AtomicU64::new(raft.lease_until()),
             lease_index: AtomicU64::new(raft.lease_index()),
             deadline: AtomicU64::new(raft.deadline()),
+            leads: AtomicBool::new(raft.role() == raft::Role::Leader),
+            leader_changes: AtomicU64::new(0),
             errands: Mutex::default(),
             members: watch::Sender::new(Arc::new(Members {
                 term: raft.term(),
@@ -243,6 +249,16 @@ impl Core {
     /// How long it may take to hand the leadership over, or to see that it was not.
     pub(super) fn transfer_patience(&self) -> Duration {
         self.transfer_patience
+    }
+
+    /// Whether this node leads, as [`Core::members`] says.
+    pub fn leads(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
+    }
+
+    /// How often a leader was elected since the start, as far as this node heard.
+    pub fn leader_changes(&self) -> u64 {
+        self.leader_changes.load(Ordering::Relaxed)
     }
 
     /// Who belongs to the cluster, and who leads it.
@@ -318,7 +334,12 @@ impl Core {
             }
             raft::Output::Changed { term, role, leader } => {
                 self.executor.push_quietly(Input::Changed { term, role });
+                self.leads.store(role == raft::Role::Leader, Ordering::Relaxed);
                 self.members.send_modify(|members| {
+                    let is_known = members.leader == leader && members.term == term;
+                    if leader.is_some() && !is_known {
+                        self.leader_changes.fetch_add(1, Ordering::Relaxed);
+                    }
                     let configuration = members.configuration.clone();
                     *members = Arc::new(Members { term, role, leader, configuration });
                 });

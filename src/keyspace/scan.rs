@@ -51,6 +51,29 @@ pub(crate) fn scan(
     Ok(0)
 }
 
+/// Shows the names of the first `most` keys of the selected database that are in `slot` and exist at the view's stamp.
+pub(crate) fn each_key_of_slot(
+    view: &View<'_>,
+    slot: u16,
+    most: u64,
+    mut show: impl FnMut(&[u8]) -> Result,
+) -> Result {
+    let mut prefix = family_prefix(META, view.keyspace());
+    prefix.extend_from_slice(&slot.to_be_bytes());
+    let mut walk = view.walk(prefix.clone(), &prefix)?;
+    let mut shown = 0;
+    while let Some(key) = walk.key()
+        && shown < most
+    {
+        if view.shows(&Header::decode(walk.value()).0) {
+            show(&key[META_PREFIX_BYTES..])?;
+            shown += 1;
+        }
+        walk.next()?;
+    }
+    Ok(())
+}
+
 /// A key of the selected database, chosen among the neighbours of a random position; `None` if there is none.
 pub(crate) fn random_key(view: &View<'_>) -> Result<Option<Vec<u8>>> {
     let keyspace = view.keyspace();

@@ -68,6 +68,8 @@ pub struct Configured {
     pub io_threads: usize,
     /// The configuration file, if there is one.
     pub config_file: String,
+    /// `cluster-enabled`.
+    pub cluster_enabled: bool,
     /// `latency-tracking`.
     pub latency_tracking: bool,
     /// `latency-tracking-info-percentiles`.
@@ -144,6 +146,14 @@ pub struct RaftStatus {
     pub leader_id: Option<u64>,
     /// Members that vote.
     pub voters: usize,
+    /// Members that do not.
+    pub learners: usize,
+    /// A change of the voters is under way.
+    pub is_joint: bool,
+    /// This node may answer reads without asking anyone.
+    pub has_lease: bool,
+    /// The members, by id.
+    pub members: Vec<MemberStatus>,
     /// The last entry of the log.
     pub last_index: u64,
     /// The last entry that is committed.
@@ -158,6 +168,61 @@ pub struct RaftStatus {
     pub leader_changes: u64,
     /// Proposals that were refused.
     pub proposals_refused: u64,
+}
+
+/// A member of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Its id.
+    pub id: u64,
+    /// What people call it.
+    pub name: String,
+    /// Where clients find it.
+    pub host: String,
+    /// The port for clients.
+    pub port: u16,
+    /// Where other nodes dial it.
+    pub peer: String,
+    /// Whether it votes.
+    pub is_voter: bool,
+    /// Whether it leads.
+    pub leads: bool,
+    /// Whether it is this node.
+    pub is_myself: bool,
+    /// How far it is. Only the leader knows, of the others.
+    pub progress: Option<ProgressStatus>,
+}
+
+/// How far a follower is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgressStatus {
+    /// Its log is durable up to here.
+    pub match_index: u64,
+    /// The next entry that it is sent.
+    pub next_index: u64,
+    /// How it is sent entries: `probe`, `replicate` or `snapshot`.
+    pub mode: &'static str,
+    /// Bytes sent and not acknowledged.
+    pub inflight_bytes: u64,
+    /// Since it was last heard of.
+    pub silent: Duration,
+}
+
+impl RaftStatus {
+    /// Up to which index a member has the log, as far as this node knows: of itself what it has applied.
+    pub fn offset_of(&self, id: u64) -> u64 {
+        let progress = self.members.iter().find(|member| member.id == id).and_then(|member| member.progress);
+        match progress {
+            Some(progress) => progress.match_index,
+            None if id == self.node_id => self.applied_index,
+            None => 0,
+        }
+    }
+
+    /// The member that leads, if one is known.
+    pub fn leader(&self) -> Option<&MemberStatus> {
+        self.members.iter().find(|member| member.leads)
+    }
 }
 
 /// The log on disk.

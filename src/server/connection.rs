@@ -403,6 +403,7 @@ impl Connection {
     async fn run_tail(&mut self, tail: Tail) -> Result<(), Close> {
         match tail {
             Tail::Cold(published, reads) => self.run_cold_reads(published, reads).await,
+            Tail::Unpermitted(reads) => self.run_unpermitted_reads(reads).await,
             Tail::Node(command, args) => {
                 self.publish();
                 let mut replies =
@@ -438,11 +439,27 @@ impl Connection {
             if reads.is_empty() {
                 return Ok(());
             }
-            let Some(permit) = self.services.shard.read_permit() else {
-                return self.send_on(reads).await;
+            let Some(permit) = self.services.shard.ask_permit().await else {
+                return self.refuse_reads(reads);
             };
             published = Guard::into_inner(self.services.shard.published(&permit));
         }
+    }
+
+    /// Runs reads that this node needs the word of others for.
+    async fn run_unpermitted_reads(&mut self, reads: VecDeque<ColdRead>) -> Result<(), Close> {
+        match self.services.shard.ask_permit().await {
+            Some(permit) => {
+                let published = Guard::into_inner(self.services.shard.published(&permit));
+                self.run_cold_reads(published, reads).await
+            }
+            None => self.refuse_reads(reads),
+        }
+    }
+
+    fn refuse_reads(&self, reads: VecDeque<ColdRead>) -> Result<(), Close> {
+        self.client.send(&mut dispatch::refuse_reads(&self.services, reads));
+        Ok(())
     }
 
     /// Sends reads that cannot run here to the executor.

@@ -6,15 +6,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use arc_swap::Guard;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::node;
 use crate::{
     dispatch::{self, Batch, ColdRead, Conversation, Services, Tail, Workspace},
-    executor::{Answer, Input, Item, Message, Recipient},
+    executor::{Answer, Input, Item, Message, Published, Recipient},
     resp::{Args, Outbox},
-    session::{Endpoint, Session},
+    session::{ClientInfo, Endpoint, Session},
 };
 
 /// Runs commands on database 0, each on its own.
@@ -69,33 +70,46 @@ impl LocalClient {
         match tail {
             None => {}
             Some(Tail::Cold(published, reads)) => {
-                let services = Arc::clone(&self.services);
-                let info = Arc::clone(conversation.session.info());
-                let (answer, answered) = tokio::sync::oneshot::channel();
-                self.services.shard.run_blocking(move || {
-                    drop(answer.send(dispatch::run_cold_reads(
-                        &services,
-                        &info,
-                        &published,
-                        reads,
-                        usize::MAX,
-                    )));
-                });
-                let Ok(done) = answered.await else { return LocalReply::NotDone };
-                replies.append(done.replies);
-                if done.needs_executor {
-                    let items = done.rest.into_iter().map(ColdRead::into_item).collect();
-                    match self.ask_executor(id, items).await {
-                        Ok(reply) => replies.append(reply),
-                        Err(outcome) => return outcome,
-                    }
+                match self.run_cold_reads(conversation.session.info(), published, reads).await {
+                    Ok(reply) => replies.append(reply),
+                    Err(outcome) => return outcome,
+                }
+            }
+            Some(Tail::Unpermitted(reads)) => {
+                let Some(permit) = self.services.shard.ask_permit().await else { return LocalReply::NotDone };
+                let published = Guard::into_inner(self.services.shard.published(&permit));
+                match self.run_cold_reads(conversation.session.info(), published, reads).await {
+                    Ok(reply) => replies.append(reply),
+                    Err(outcome) => return outcome,
                 }
             }
             Some(Tail::Node(command, args)) => {
                 replies.append(node::run(&self.services, &mut conversation.session, command, &args).await);
             }
         }
-        LocalReply::Reply(replies.into_bytes())
+        let reply = replies.into_bytes();
+        // What only the leader can do was not done.
+        if reply.starts_with(b"-CLUSTERDOWN ") { LocalReply::NotDone } else { LocalReply::Reply(reply) }
+    }
+
+    /// Runs reads on a thread that may wait for the disk.
+    async fn run_cold_reads(
+        &self,
+        info: &Arc<ClientInfo>,
+        published: Arc<Published>,
+        reads: VecDeque<ColdRead>,
+    ) -> Result<Outbox, LocalReply> {
+        let (services, client) = (Arc::clone(&self.services), Arc::clone(info));
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.services.shard.run_blocking(move || {
+            drop(answer.send(dispatch::run_cold_reads(&services, &client, &published, reads, usize::MAX)));
+        });
+        let Ok(mut done) = answered.await else { return Err(LocalReply::NotDone) };
+        if done.needs_executor {
+            let items = done.rest.into_iter().map(ColdRead::into_item).collect();
+            done.replies.append(self.ask_executor(info.id, items).await?);
+        }
+        Ok(done.replies)
     }
 
     async fn ask_executor(&self, id: u64, items: VecDeque<Item>) -> Result<Outbox, LocalReply> {

@@ -7,7 +7,9 @@ mod http;
 mod identity;
 mod listener;
 mod local;
+mod membership;
 mod node;
+mod offline;
 mod open;
 mod peers;
 mod proxy;
@@ -31,6 +33,7 @@ pub use self::{
     forming::FormingError,
     identity::{Cluster, Identity, IdentityError},
     local::{LocalClient, LocalReply},
+    offline::{Inspection, inspect, recover_alone},
     open::{OpenError, verify},
 };
 use self::{

@@ -5,7 +5,10 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use super::status::status;
+use super::{
+    membership,
+    status::{raft_status, status},
+};
 use crate::{
     command::{self, Ask, Command, Handler, NodeContext, Shutdown},
     dispatch::Services,
@@ -22,6 +25,17 @@ pub(super) async fn run(
     command: &'static Command,
     args: &Args,
 ) -> Outbox {
+    run_and_wait(services, session, command, args, true).await
+}
+
+/// The same; a command of a transaction may not wait for others.
+async fn run_and_wait(
+    services: &Arc<Services>,
+    session: &mut Session,
+    command: &'static Command,
+    args: &Args,
+    may_wait: bool,
+) -> Outbox {
     let Handler::Node(handler) = command.handler else { unreachable!("dispatch knows what ends a batch") };
     let mut reply = Outbox::new();
     let protocol = session.protocol;
@@ -36,6 +50,8 @@ pub(super) async fn run(
         config: &services.config,
         stats: &services.stats,
         status: &|| status(services),
+        raft: &|| raft_status(services),
+        topology: &|| services.topology(),
         slowlog: &services.slowlog,
         latency: &services.latency,
         now_micros,
@@ -43,6 +59,10 @@ pub(super) async fn run(
     let asked = handler(&mut context, args, &mut writer);
     let refusal = match asked {
         Ok(None) => None,
+        Ok(Some(Ask::Wait(wait))) => membership::wait(services, session, wait, may_wait, &mut writer)
+            .await
+            .err()
+            .map(String::into_bytes),
         Ok(Some(ask)) => carry_out(services, session, ask).await.err().map(String::into_bytes),
         Err(failure) => Some(failure.text().into_owned()),
     };
@@ -71,7 +91,7 @@ pub(super) async fn run_deferred(services: &Arc<Services>, session: &mut Session
     let command = command::resolve(args).expect("it was resolved when it was queued");
     let mut reply = Outbox::new();
     match command.handler {
-        Handler::Node(_) => reply = run(services, session, command, args).await,
+        Handler::Node(_) => reply = run_and_wait(services, session, command, args, false).await,
         Handler::Session(handler) => {
             let protocol = session.protocol;
             let mut writer = ReplyWriter::new(&mut reply, protocol);
@@ -117,5 +137,8 @@ async fn carry_out(services: &Arc<Services>, session: &mut Session, ask: Ask) ->
             services.shard.submit(Input::ActiveExpire(on));
             Ok(())
         }
+        Ask::Transfer(transfer) => membership::transfer(services, transfer).await,
+        Ask::Change(changes) => membership::change(services, changes).await,
+        Ask::Wait(_) => unreachable!("it writes its own reply"),
     }
 }

@@ -127,21 +127,36 @@ pub(super) fn recover_shard(
 /// # Errors
 /// What would keep the node from starting, or the first damage that is found.
 pub fn verify(config: &Config) -> Result<lsm::Verified, OpenError> {
+    let (disk, path) = data_directory_of_node(config)?;
+    let copy = || -> Arc<dyn Disk> { Arc::new(CopyDisk::new(Arc::clone(&disk))) };
+    let (_lock, identity, cluster) = claim(&copy(), path)?;
+    drop(recover_shard(&copy(), &identity, &cluster, config, &MachineClock)?);
+    driver::verify(&copy(), tree_options(config)).map_err(OpenError::Damaged)
+}
+
+/// The data directory that `config` names, in which a node has run, and what it is called.
+pub(super) fn data_directory_of_node(config: &Config) -> Result<(Arc<dyn Disk>, String), OpenError> {
     let path = config.dir.display().to_string();
     if !config.dir.join("meta").exists() {
         return Err(OpenError::NoNode(path));
     }
-    let disk = RealDisk::new(config.dir.clone());
-    let disk: Arc<dyn Disk> =
-        Arc::new(disk.map_err(|source| OpenError::Directory { path: path.clone(), source })?);
-    let copy = || -> Arc<dyn Disk> { Arc::new(CopyDisk::new(Arc::clone(&disk))) };
-    let _lock = take_lock(&*copy(), path.clone())?;
-    let identity = Identity::load(&*copy())?;
-    let Some((identity, cluster)) = identity.and_then(|it| Some((it.clone(), it.cluster?))) else {
-        return Err(OpenError::NoNode(path));
-    };
-    drop(recover_shard(&copy(), &identity, &cluster, config, &MachineClock)?);
-    driver::verify(&copy(), tree_options(config)).map_err(OpenError::Damaged)
+    match RealDisk::new(config.dir.clone()) {
+        Ok(disk) => Ok((Arc::new(disk), path)),
+        Err(source) => Err(OpenError::Directory { path, source }),
+    }
+}
+
+/// Takes the data directory of a node, which is called `path`, and says whose it is, and of which cluster.
+pub(super) fn claim(
+    disk: &Arc<dyn Disk>,
+    path: String,
+) -> Result<(Box<dyn Any + Send + Sync>, Identity, Cluster), OpenError> {
+    let lock = take_lock(&**disk, path.clone())?;
+    let identity = Identity::load(&**disk)?;
+    match identity.and_then(|identity| Some((identity.cluster.clone()?, identity))) {
+        Some((cluster, identity)) => Ok((lock, identity, cluster)),
+        None => Err(OpenError::NoNode(path)),
+    }
 }
 
 /// Takes the lock on the data directory, which is called `path`.

@@ -25,6 +25,7 @@ use super::{
     listener::{self, TOO_MANY_CLIENTS},
 };
 use crate::{
+    cluster::Door,
     dispatch::Services,
     driver::Members,
     log::Term,
@@ -84,7 +85,7 @@ impl Proxy {
         };
         match found {
             Some(Server::Here(term)) => {
-                let session = Session::new(registration, Arc::clone(&self.services.config));
+                let session = Session::new(registration, Arc::clone(&self.services.config)).by(Door::Plain);
                 let connection = Connection::new(Arc::clone(&self.services), stream, session);
                 serve_while_leading(&self.services, term, &info, connection).await;
             }
@@ -261,7 +262,7 @@ async fn serve_tunnel(services: Arc<Services>, incoming: Incoming) {
                 return drop(tunnel.write_all(TOO_MANY_CLIENTS).await);
             };
             let info = Arc::clone(registration.info());
-            let session = Session::new(registration, Arc::clone(&services.config));
+            let session = Session::new(registration, Arc::clone(&services.config)).by(Door::Plain);
             let connection = Connection::new(Arc::clone(&services), tunnel, session);
             serve_while_leading(&services, members.term, &info, connection).await;
         }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
+    cluster::Node,
     dispatch::Services,
-    driver::LogGauges,
+    driver::{LogGauges, MachineClock},
     executor::Gauges,
     keyspace::DATABASES,
     lsm::{self, Access},
@@ -16,9 +17,10 @@ use crate::{
         process::{Usage, os},
         status::{
             ClientsStatus, Configured, DatabaseStatus, ExecutorStatus, LevelStatus, LogStatus, LsmStatus,
-            MemoryStatus, ProcessStatus, RaftStatus, Role,
+            MemberStatus, MemoryStatus, ProcessStatus, ProgressStatus, RaftStatus, Role,
         },
     },
+    raft::{self, NodeId, Raft},
 };
 
 /// The state of this node at this moment.
@@ -38,21 +40,7 @@ pub(super) fn status(services: &Services) -> NodeStatus {
             in_flight_bytes: (gauges.in_flight_bytes + services.in_flight.used()) as u64,
         },
         databases: databases(services),
-        raft: RaftStatus {
-            node_id: services.node.node_id,
-            cluster_id: services.node.cluster_id,
-            role: if published.clock.is_some() { Role::Leader } else { Role::Candidate },
-            term: core.term(),
-            leader_id: published.clock.map(|_| services.node.node_id),
-            voters: 1,
-            last_index: core.last_index(),
-            commit_index: core.commit_index(),
-            applied_index: gauges.applied.index,
-            durable_index: core.commit_index(),
-            flushed_index: published.view.flushed().index,
-            leader_changes: u64::from(published.clock.is_some()),
-            proposals_refused: gauges.refused,
-        },
+        raft: raft_status(services),
         log: log(core.log_gauges(), gauges.entries),
         lsm: tree(&published.view, &gauges, services),
         executor: ExecutorStatus {
@@ -65,6 +53,74 @@ pub(super) fn status(services: &Services) -> NodeStatus {
         },
         save: services.saves.status(),
     }
+}
+
+/// What this node knows of the consensus, gathered under one lock of `raft`.
+pub(super) fn raft_status(services: &Services) -> RaftStatus {
+    let core = services.shard.core();
+    let topology = services.topology();
+    let gauges = core.gauges();
+    let is_joint = core.members().configuration.is_joint();
+    let (durable_index, progress) = core.with_raft(|raft| {
+        let progress = topology.nodes.iter().map(|node| progress(raft, node.id));
+        (raft.durable_index(), progress.collect::<Vec<_>>())
+    });
+    let voters = topology.nodes.iter().filter(|node| node.is_voter).count();
+    let learners = topology.nodes.len() - voters;
+    let leader_id = topology.leader().map(|leader| leader.id);
+    let role = match topology.role {
+        raft::Role::Leader => Role::Leader,
+        raft::Role::Follower => Role::Follower,
+        raft::Role::PreCandidate | raft::Role::Candidate => Role::Candidate,
+    };
+    RaftStatus {
+        node_id: services.node.node_id,
+        cluster_id: services.node.cluster_id,
+        role,
+        term: topology.term,
+        leader_id,
+        voters,
+        learners,
+        is_joint,
+        has_lease: core.lease_permit(&MachineClock).is_some(),
+        last_index: core.last_index(),
+        commit_index: core.commit_index(),
+        applied_index: gauges.applied.index,
+        durable_index,
+        flushed_index: core.store().load().view.flushed().index,
+        leader_changes: core.leader_changes(),
+        proposals_refused: gauges.refused,
+        members: topology.nodes.into_iter().zip(progress).map(member).collect(),
+    }
+}
+
+fn member((node, progress): (Node, Option<ProgressStatus>)) -> MemberStatus {
+    MemberStatus {
+        id: node.id,
+        name: node.record.name,
+        host: node.record.host,
+        port: node.record.port,
+        peer: node.record.peer,
+        is_voter: node.is_voter,
+        leads: node.leads,
+        is_myself: node.is_myself,
+        progress,
+    }
+}
+
+fn progress(raft: &Raft, id: NodeId) -> Option<ProgressStatus> {
+    let progress = raft.progress(id)?;
+    Some(ProgressStatus {
+        match_index: progress.match_index(),
+        next_index: progress.next_index(),
+        mode: match progress.mode() {
+            raft::Mode::Probe { .. } => "probe",
+            raft::Mode::Replicate => "replicate",
+            raft::Mode::Snapshot => "snapshot",
+        },
+        inflight_bytes: progress.inflight_bytes() as u64,
+        silent: raft.silent_us(id).map_or(Duration::ZERO, Duration::from_micros),
+    })
 }
 
 fn process(services: &Services) -> ProcessStatus {
@@ -95,6 +151,7 @@ fn configured(services: &Services) -> Configured {
             .config_file
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string()),
+        cluster_enabled: services.config.cluster_enabled,
         latency_tracking: settings.latency_tracking,
         latency_percentiles: settings.latency_percentiles.clone(),
     }

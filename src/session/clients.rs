@@ -77,6 +77,8 @@ pub struct Activity {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: bool,
+    /// `READONLY`.
+    pub is_readonly: bool,
     /// Whether it is being closed.
     pub closing: bool,
     /// The last command, as the command table names it.
@@ -302,6 +304,7 @@ impl ClientInfo {
             (self.is_killed(), 'A'),
             (activity.no_evict, 'e'),
             (activity.no_touch, 'T'),
+            (activity.is_readonly, 'r'),
         ];
         let flags: String = letters.iter().filter(|(set, _)| *set).map(|&(_, letter)| letter).collect();
         if flags.is_empty() { "N".to_owned() } else { flags }
@@ -351,6 +354,7 @@ impl Clients {
                 watched: 0,
                 no_evict: false,
                 no_touch: false,
+                is_readonly: false,
                 closing: false,
                 command: "",
                 commands: 0,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub use clients::{Activity, Buffers, ClientInfo, Clients, Endpoint, Registration, Unblocked};
 pub use filter::{ClientFilter, ClientKind};
 
+use crate::cluster::Door;
 use crate::config::Config;
 use crate::resp::{Args, Limits, Protocol};
 
@@ -93,6 +94,10 @@ pub struct Session {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`: what it reads does not count as used.
     pub no_touch: bool,
+    /// Whether the node led its shard when the last command on the session ran.
+    pub leads: bool,
+    /// READONLY: a follower answers its reads.
+    pub is_readonly: bool,
     /// The connection is closed once the replies up to here are written: `QUIT`, or a client that killed itself.
     pub closing: bool,
     /// The name of the command that ran last, as the command table has it.
@@ -101,6 +106,7 @@ pub struct Session {
     pub commands: u64,
     /// Memory and traffic of the connection, as its task knows them.
     pub buffers: Buffers,
+    door: Door,
     /// Whether the client has given the password, or came when there was none.
     authenticated: bool,
 }
@@ -119,17 +125,30 @@ impl Session {
             watched: 0,
             no_evict: false,
             no_touch: false,
+            leads: true,
+            is_readonly: false,
             closing: false,
             last_command: "",
             commands: 0,
             buffers: Buffers::default(),
+            door: Door::Port,
             authenticated,
         }
     }
 
     /// A session of this process itself, which has been authenticated where its request came from.
     pub fn trusted(registration: Registration, config: Arc<Config>) -> Self {
-        Self { authenticated: true, ..Self::new(registration, config) }
+        Self { authenticated: true, door: Door::Plain, ..Self::new(registration, config) }
+    }
+
+    /// The session of a client that came in by `door`.
+    pub fn by(self, door: Door) -> Self {
+        Self { door, ..self }
+    }
+
+    /// Where the client came in.
+    pub fn door(&self) -> Door {
+        self.door
     }
 
     /// The client's number; never used twice.
@@ -194,6 +213,7 @@ impl Session {
         self.watched = 0;
         self.no_evict = false;
         self.no_touch = false;
+        self.is_readonly = false;
         self.authenticated = self.config.settings().requirepass.is_none();
         self.info().set_name("");
     }
@@ -210,6 +230,7 @@ impl Session {
             watched: self.watched,
             no_evict: self.no_evict,
             no_touch: self.no_touch,
+            is_readonly: self.is_readonly,
             closing: self.closing,
             command: self.last_command,
             commands: self.commands,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::command::{Handler, Latency, NodeContext, Slowlog, names, resolve};
 use crate::config::Config;
+use crate::metrics::status::RaftStatus;
 use crate::metrics::{NodeStatus, Stats};
 use crate::resp::{Args, Outbox, ReplyWriter};
 use crate::session::{Clients, Endpoint, Session};
@@ -52,6 +53,8 @@ impl Node {
                         config: &self.config,
                         stats: &Stats::new(names()),
                         status: &NodeStatus::default,
+                        raft: &RaftStatus::default,
+                        topology: &|| unreachable!("not looked at by this group"),
                         slowlog: &self.slowlog,
                         latency: &Latency::default(),
                         now_micros: self.now_ms * 1000,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::MEMTABLES_MAX;
 
-use super::super::{BindAddress, DebugCommand, EndpointType, LogLevel, ReplicaReads};
+use super::super::{BindAddress, DebugCommand, EndpointType, LogLevel, Offline, ReplicaReads};
 use super::{Loaded, load, refused, run, value};
 use crate::config::Config;
 
@@ -115,11 +115,19 @@ fn the_command_line_is_that_of_redis_server() {
     assert_eq!(value(&run(&["--lua-time-limit", "7"]), "busy-reply-threshold"), "7");
     assert!(matches!(load(&["--help"], &[], ""), Ok(Loaded::Print(text)) if text.contains("--http-port")));
     assert!(matches!(load(&["-v"], &[], ""), Ok(Loaded::Print(text)) if text.starts_with("sisyphusdb ")));
-    let Ok(Loaded::Verify(config)) = load(&["--verify", "--port", "7005"], &[], "") else {
+    let Ok(Loaded::Offline(Offline::Verify, config)) = load(&["--verify", "--port", "7005"], &[], "") else {
         panic!("it should load")
     };
     assert_eq!(config.port, Some(7005));
     assert!(load(&["--port", "7005", "--verify"], &[], "").is_err(), "it is the first word");
+    for (words, verb) in [
+        (&["verify", "--port", "7005"][..], Offline::Verify),
+        (&["inspect"], Offline::Inspect),
+        (&["recover", "--i-accept-data-loss", "--port", "7005"], Offline::Recover),
+    ] {
+        assert!(matches!(load(words, &[], ""), Ok(Loaded::Offline(found, _)) if found == verb), "{words:?}");
+    }
+    assert!(refused(&["recover", "--port", "7005"]).contains("--i-accept-data-loss"));
     let Ok(Loaded::Run(config)) = load(&["-"], &[], "port 7004") else { panic!("it should load") };
     assert_eq!(config.port, Some(7004));
 }

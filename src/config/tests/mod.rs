@@ -28,7 +28,7 @@ fn load(arguments: &[&str], environment: &[(&str, &str)], stdin: &str) -> Result
 fn run(arguments: &[&str]) -> Config {
     match load(arguments, &[], "") {
         Ok(Loaded::Run(config)) => *config,
-        Ok(Loaded::Verify(_)) => panic!("it should run"),
+        Ok(Loaded::Offline(..)) => panic!("it should run"),
         Ok(Loaded::Print(text)) => panic!("printed {text}"),
         Err(error) => panic!("{error}"),
     }

@@ -42,7 +42,9 @@ pub(super) const SERVER: &[Field] = &[
         REDIS_VERSION.to_string()
     }),
     constant("sisyphus_version", "the version of this program", |_| env!("CARGO_PKG_VERSION").to_string()),
-    constant("redis_mode", "a node serves all databases and slots", |_| "standalone".to_string()),
+    fixed("redis_mode", "`cluster-enabled`", |s| {
+        if s.status.configured.cluster_enabled { "cluster" } else { "standalone" }.to_string()
+    }),
     fixed("os", "the system", |s| s.status.process.os.clone()),
     constant("arch_bits", "the width of this build", |_| usize::BITS.to_string()),
     fixed("process_id", "the system", |s| s.status.process.id.to_string()),
@@ -177,12 +179,12 @@ pub(super) const STATS: &[Field] = &[
 ];
 
 pub(super) const REPLICATION: &[Field] = &[
-    fixed("role", "the election, which the only voter wins", |s| {
+    moves("role", "an election", |s| {
         if s.status.raft.role == Role::Leader { "master" } else { "slave" }.to_string()
     }),
-    fixed("connected_slaves", "the number of voters, which is one", |s| {
-        if s.status.raft.role == Role::Leader { s.status.raft.voters.saturating_sub(1) } else { 0 }
-            .to_string()
+    moves("connected_slaves", "an election, and a change of the membership", |s| {
+        let followers = s.status.raft.members.iter().filter(|member| member.progress.is_some());
+        followers.count().to_string()
     }),
     constant("master_failover_state", "failover is Raft's", |_| "no-failover".to_string()),
     fixed("master_replid", "the data directory", |s| format!("{:040x}", s.status.raft.cluster_id)),
@@ -198,12 +200,13 @@ pub(super) const CPU: &[Field] = &[
     constant("used_cpu_user_children", "there are no child processes", |_| "0.000000".to_string()),
 ];
 
-pub(super) const CLUSTER: &[Field] =
-    &[constant("cluster_enabled", "a node stands alone in this version", zero)];
+pub(super) const CLUSTER: &[Field] = &[fixed("cluster_enabled", "`cluster-enabled`", |s| {
+    u8::from(s.status.configured.cluster_enabled).to_string()
+})];
 
 pub(super) const RAFT: &[Field] = &[
     fixed("raft_node_id", "the data directory", |s| s.status.raft.node_id.to_string()),
-    fixed("raft_role", "the election, which the only voter wins", |s| {
+    moves("raft_role", "an election", |s| {
         match s.status.raft.role {
             Role::Leader => "leader",
             Role::Candidate => "candidate",
@@ -211,19 +214,22 @@ pub(super) const RAFT: &[Field] = &[
         }
         .to_string()
     }),
-    fixed("raft_leader_id", "the election, which the only voter wins", |s| {
+    moves("raft_leader_id", "an election", |s| {
         s.status.raft.leader_id.map_or("-1".to_string(), |id| id.to_string())
     }),
-    fixed("raft_current_term", "the election", |s| s.status.raft.term.to_string()),
-    fixed("raft_voters", "the number of voters, which is one", |s| s.status.raft.voters.to_string()),
+    moves("raft_current_term", "an election", |s| s.status.raft.term.to_string()),
+    moves("raft_voters", "a change of the membership", |s| s.status.raft.voters.to_string()),
+    moves("raft_learners", "a change of the membership", |s| s.status.raft.learners.to_string()),
+    moves("raft_change_pending", "a change of the membership", |s| {
+        u8::from(s.status.raft.is_joint).to_string()
+    }),
+    moves("raft_lease", "an election", |s| u8::from(s.status.raft.has_lease).to_string()),
     moves("raft_last_index", "a write", |s| s.status.raft.last_index.to_string()),
     moves("raft_commit_index", "a write", |s| s.status.raft.commit_index.to_string()),
     moves("raft_applied_index", "a write", |s| s.status.raft.applied_index.to_string()),
     moves("raft_durable_index", "a write", |s| s.status.raft.durable_index.to_string()),
     moves("raft_flushed_index", "a flush", |s| s.status.raft.flushed_index.to_string()),
-    fixed("raft_leader_changes", "the election, which the only voter wins", |s| {
-        s.status.raft.leader_changes.to_string()
-    }),
+    moves("raft_leader_changes", "an election", |s| s.status.raft.leader_changes.to_string()),
     moves("raft_proposals_refused", "a proposal is refused", |s| s.status.raft.proposals_refused.to_string()),
     moves("raft_read_permits", "a read", |s| count(s, Counter::ReadPermits)),
     moves("raft_log_bytes", "a write", |s| s.status.log.bytes.to_string()),

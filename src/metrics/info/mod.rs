@@ -57,7 +57,12 @@ const SECTIONS: &[Section] = &[
     Section { title: "Memory", default: true, fields: fields::MEMORY, list: None },
     Section { title: "Persistence", default: true, fields: fields::PERSISTENCE, list: None },
     Section { title: "Stats", default: true, fields: fields::STATS, list: None },
-    Section { title: "Replication", default: true, fields: fields::REPLICATION, list: None },
+    Section {
+        title: "Replication",
+        default: true,
+        fields: fields::REPLICATION,
+        list: Some(lists::replication),
+    },
     Section { title: "CPU", default: true, fields: fields::CPU, list: None },
     Section { title: "Modules", default: true, fields: &[], list: None },
     Section { title: "Commandstats", default: false, fields: &[], list: Some(lists::commands) },
@@ -65,7 +70,7 @@ const SECTIONS: &[Section] = &[
     Section { title: "Latencystats", default: false, fields: &[], list: Some(lists::latencies) },
     Section { title: "Cluster", default: true, fields: fields::CLUSTER, list: None },
     Section { title: "Keyspace", default: true, fields: &[], list: Some(lists::databases) },
-    Section { title: "Raft", default: true, fields: fields::RAFT, list: None },
+    Section { title: "Raft", default: true, fields: fields::RAFT, list: Some(lists::members) },
     Section { title: "Executor", default: true, fields: fields::EXECUTOR, list: None },
     Section { title: "Lsm", default: true, fields: fields::LSM, list: Some(lists::levels) },
 ];

@@ -35,6 +35,7 @@ pub(crate) fn eventful() -> NodeStatus {
             memory_budget_bytes: 64 << 20,
             io_threads: 2,
             config_file: "/etc/sisyphusdb.conf".to_string(),
+            cluster_enabled: true,
             latency_tracking: true,
             latency_percentiles: vec![50.0, 99.9],
         },
@@ -64,6 +65,14 @@ pub(crate) fn eventful() -> NodeStatus {
             term: 3,
             leader_id: Some(11),
             voters: 3,
+            learners: 1,
+            is_joint: true,
+            has_lease: true,
+            members: vec![
+                MemberStatus { progress: None, leads: true, is_myself: true, ..member(11, "a") },
+                member(12, "b"),
+                MemberStatus { is_voter: false, ..member(13, "c") },
+            ],
             last_index: 105,
             commit_index: 104,
             applied_index: 103,
@@ -117,6 +126,26 @@ pub(crate) fn eventful() -> NodeStatus {
             last_failed: true,
             running_for: Some(Duration::from_secs(1)),
         },
+    }
+}
+
+fn member(id: u64, name: &str) -> MemberStatus {
+    MemberStatus {
+        id,
+        name: name.to_string(),
+        host: format!("{name}.example"),
+        port: 6379,
+        peer: format!("{name}.example:5001"),
+        is_voter: true,
+        leads: false,
+        is_myself: false,
+        progress: Some(ProgressStatus {
+            match_index: 100,
+            next_index: 106,
+            mode: "replicate",
+            inflight_bytes: 640,
+            silent: Duration::from_secs(2),
+        }),
     }
 }
 

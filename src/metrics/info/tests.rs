@@ -64,6 +64,11 @@ fn lists_have_a_line_for_each() {
         "lsm_level1:tables=3,bytes=9000",
         "master_replid:000000000000000000000000000000000000beef",
         "role:master",
+        "connected_slaves:2",
+        "slave1:ip=c.example,port=6379,state=online,offset=100,lag=2",
+        "raft_member0:id=000000000000000b,name=a,host=a.example,port=6379,voter=1,leader=1",
+        "raft_member2:id=000000000000000d,name=c,host=c.example,port=6379,voter=0,leader=0,mode=replicate,match_index=100,\
+         lag=5",
         "rdb_last_bgsave_status:err",
     ] {
         assert!(text.contains(&format!("\r\n{line}\r\n")), "{line} in\n{text}");
@@ -72,6 +77,23 @@ fn lists_have_a_line_for_each() {
     assert!(!text.contains("db1:"), "an empty database is not shown");
     assert!(text.starts_with("# Server\r\nredis_version:"));
     assert!(text.contains("\r\n\r\n# Clients\r\n"));
+}
+
+#[test]
+fn a_follower_says_whom_it_follows() {
+    let (mut status, totals) = (eventful(), eventful_stats().totals());
+    status.raft.role = crate::metrics::status::Role::Follower;
+    status.raft.members.iter_mut().for_each(|member| member.progress = None);
+    let shown = text(&["replication"], &Snapshot { status: &status, totals: &totals });
+    for line in ["role:slave", "connected_slaves:0", "master_host:a.example", "master_link_status:up"] {
+        assert!(shown.contains(&format!("\r\n{line}\r\n")), "{line} in\n{shown}");
+    }
+    status.raft.members.clear();
+    let lost = text(&["replication"], &Snapshot { status: &status, totals: &totals });
+    assert!(
+        lost.contains("\r\nmaster_host:\r\n") && lost.contains("\r\nmaster_link_status:down\r\n"),
+        "{lost}"
+    );
 }
 
 #[test]

@@ -112,8 +112,8 @@ pub(super) const REDIS: &[Metric] = &[
     many("redis_db_keys_expiring", "Keys with a time to live, by database.", Kind::Gauge, |s| {
         samples::by_database(s, |database| database.expires as f64)
     }),
-    gauge("redis_connected_slaves", "Other members that vote, on the leader.", |s| {
-        if samples::role(s) == 2 { s.status.raft.voters.saturating_sub(1) as f64 } else { 0.0 }
+    gauge("redis_connected_slaves", "The other members, on the leader.", |s| {
+        s.status.raft.members.iter().filter(|member| member.progress.is_some()).count() as f64
     }),
     gauge("redis_master_repl_offset", "The last log entry that is applied.", |s| {
         s.status.raft.applied_index as f64
@@ -139,6 +139,13 @@ pub(super) const OWN: &[Metric] = &[
     }),
     gauge("sisyphus_raft_term", "The current term.", |s| s.status.raft.term as f64),
     gauge("sisyphus_raft_voters", "Members that vote.", |s| s.status.raft.voters as f64),
+    gauge("sisyphus_raft_learners", "Members that do not vote.", |s| s.status.raft.learners as f64),
+    many(
+        "sisyphus_raft_follower_lag_entries",
+        "Entries of the log that a follower lacks; on the leader.",
+        Kind::Gauge,
+        samples::by_follower,
+    ),
     gauge("sisyphus_raft_last_index", "The last entry of the log.", |s| s.status.raft.last_index as f64),
     gauge("sisyphus_raft_commit_index", "The last entry that is committed.", |s| {
         s.status.raft.commit_index as f64

@@ -26,6 +26,18 @@ pub(super) fn by_node(snapshot: &Snapshot<'_>, value: u64) -> Vec<Sample> {
     vec![Sample { labels: vec![node(snapshot)], value: Value::Count(value) }]
 }
 
+/// How many entries each follower lacks.
+pub(super) fn by_follower(snapshot: &Snapshot<'_>) -> Vec<Sample> {
+    let raft = &snapshot.status.raft;
+    let followers = raft.members.iter().filter_map(|member| Some((member, member.progress?)));
+    followers
+        .map(|(member, progress)| Sample {
+            labels: vec![("id", format!("{:016x}", member.id)), ("name", member.name.clone())],
+            value: Value::Count(raft.last_index.saturating_sub(progress.match_index)),
+        })
+        .collect()
+}
+
 pub(super) fn by_level(snapshot: &Snapshot<'_>, value: fn(&LevelStatus) -> u64) -> Vec<Sample> {
     let levels = snapshot.status.lsm.levels.iter().enumerate();
     levels
@@ -103,7 +115,10 @@ pub(super) fn instance(snapshot: &Snapshot<'_>) -> Vec<Sample> {
     let fields = [
         ("role", if role(snapshot) == 2 { "master" } else { "slave" }.to_string()),
         ("redis_version", super::super::info::REDIS_VERSION.to_string()),
-        ("redis_mode", "standalone".to_string()),
+        (
+            "redis_mode",
+            if snapshot.status.configured.cluster_enabled { "cluster" } else { "standalone" }.to_string(),
+        ),
         ("os", snapshot.status.process.os.clone()),
         ("maxmemory_policy", "noeviction".to_string()),
         ("process_id", snapshot.status.process.id.to_string()),

@@ -1,0 +1,294 @@
+//! What clients see of a cluster: three nodes in this process, with their real sockets.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use sisyphusdb::cli;
+use sisyphusdb::config::Config;
+use sisyphusdb::server::{Server, inspect, recover_alone, verify};
+use tempfile::TempDir;
+
+use super::client::Client;
+
+/// Nobody is elected here who should not be, however slow the machine is.
+const PATIENT: [(&str, &str); 3] =
+    [("raft-heartbeat-ms", "150"), ("raft-promise-ms", "500"), ("raft-election-ms", "750")];
+
+struct Cluster {
+    servers: Vec<Server>,
+    directories: Vec<TempDir>,
+}
+
+/// The configuration of the node that is `entry` of `peers`.
+fn config(directory: &TempDir, entry: &str, peers: &str) -> Config {
+    let flags = [
+        ("dir", directory.path().to_str().unwrap()),
+        ("port", "auto"),
+        ("proxy-port", "0"),
+        ("http-port", "auto"),
+        ("peer-port", entry.rsplit_once(':').unwrap().1),
+        ("peers", peers),
+        ("announce-peer", entry),
+        ("memory-budget", "64mb"),
+    ];
+    Config::from_flags(&[&flags[..], &PATIENT].concat()).unwrap()
+}
+
+impl Cluster {
+    /// Starts three nodes that form a cluster, and waits until all know who leads.
+    async fn start() -> Self {
+        // The listeners are dropped together, so that no port is given twice.
+        let taken: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let entries: Vec<String> =
+            taken.iter().map(|taken| taken.local_addr().unwrap().to_string()).collect();
+        drop(taken);
+        let (peers, directories) = (entries.join(","), [(); 3].map(|()| tempfile::tempdir().unwrap()));
+        let start = async |at: usize| {
+            Server::start(Arc::new(config(&directories[at], &entries[at], &peers))).await.unwrap()
+        };
+        let (a, b, c) = tokio::join!(start(0), start(1), start(2));
+        let cluster = Self { servers: vec![a, b, c], directories: directories.into() };
+        for server in &cluster.servers {
+            leader_is(server, |leader| leader.is_some()).await;
+        }
+        cluster
+    }
+
+    /// The node that leads, and one that does not.
+    fn leader_and_follower(&self) -> (&Server, &Server) {
+        let leads = |server: &&Server| server.services().shard.core().leads();
+        let leader = self.servers.iter().find(leads).expect("one leads");
+        (leader, self.servers.iter().find(|server| !leads(server)).expect("one follows"))
+    }
+}
+
+/// Waits until what `server` knows of the leader is so.
+async fn leader_is(server: &Server, is_so: impl Fn(Option<u64>) -> bool) {
+    let mut members = server.services().shard.core().watch_members();
+    members.wait_for(|members| is_so(members.leader)).await.unwrap();
+}
+
+/// What people call a node: its entry of the peers, here.
+fn name_of(server: &Server) -> String {
+    server.services().topology().myself().record.name.clone()
+}
+
+/// Runs a verb of the command line against `server`.
+async fn shell(server: &Server, words: &[&str]) -> Result<String, String> {
+    let port = server.resp_addresses()[0].port().to_string();
+    let words: Vec<String> = words.iter().chain(&["--port", &port]).map(|word| (*word).to_owned()).collect();
+    let said = tokio::task::spawn_blocking(move || cli::run(&words, None).expect("it is a verb"));
+    said.await.unwrap().map_err(|error| error.to_string())
+}
+
+fn on_a_cluster(scenario: impl AsyncFnOnce(Cluster)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { scenario(Cluster::start().await).await });
+}
+
+#[test]
+fn a_follower_sends_clients_to_the_leader_and_answers_what_it_can() {
+    on_a_cluster(async |cluster| {
+        let (leader, follower) = cluster.leader_and_follower();
+        let moved = format!("-MOVED 12182 {}\r\n", leader.resp_addresses()[0]);
+        let (mut at_leader, mut at_follower) =
+            (Client::connect(leader).await, Client::connect(follower).await);
+        at_leader.ok(&["SET", "foo", "1"]).await;
+        for command in [&["SET", "foo", "2"][..], &["GET", "foo"], &["WATCH", "foo"]] {
+            assert_eq!(at_follower.ask(command).await, moved, "{command:?}");
+        }
+        assert_eq!(at_follower.ask(&["PING"]).await, "+PONG\r\n");
+        assert_eq!(at_follower.ask(&["DBSIZE"]).await, ":1\r\n");
+        let read_only = "-READONLY You can't write against a read only replica.\r\n";
+        assert_eq!(at_follower.ask(&["FLUSHALL"]).await, read_only);
+
+        at_follower.ok(&["MULTI"]).await;
+        assert_eq!(at_follower.ask(&["GET", "foo"]).await, moved);
+        let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+        assert_eq!(at_follower.ask(&["EXEC"]).await, aborted);
+
+        at_follower.ok(&["CONFIG", "SET", "replica-reads", "linearizable"]).await;
+        at_follower.ok(&["READONLY"]).await;
+        at_leader.ok(&["SET", "foo", "3"]).await;
+        let pipelined = at_follower.pipeline(&[&["GET", "foo"], &["GET", "foo"], &["GET", "bar"]], 19).await;
+        assert_eq!(pipelined, "$1\r\n3\r\n$1\r\n3\r\n$-1\r\n");
+        at_follower.ok(&["CONFIG", "SET", "replica-reads", "local"]).await;
+        assert_eq!(
+            at_follower.ask(&["GET", "foo"]).await,
+            "$1\r\n3\r\n",
+            "what was applied for the read before"
+        );
+        assert_eq!(at_follower.ask(&["SET", "foo", "4"]).await, moved);
+        at_follower.ok(&["READWRITE"]).await;
+        assert_eq!(at_follower.ask(&["GET", "foo"]).await, moved);
+        stop(cluster).await;
+    });
+}
+
+#[test]
+fn all_nodes_show_the_same_cluster() {
+    on_a_cluster(async |cluster| {
+        let (leader, follower) = cluster.leader_and_follower();
+        let (mut at_leader, mut at_follower) =
+            (Client::connect(leader).await, Client::connect(follower).await);
+        at_leader.ok(&["SET", "foo", "1"]).await;
+        assert_eq!(at_leader.ask(&["WAIT", "2", "60000"]).await, ":2\r\n");
+        assert!(
+            at_follower.ask(&["WAIT", "1", "1"]).await.starts_with("-ERR WAIT cannot be used with replica")
+        );
+        let shown =
+            async |client: &mut Client| client.ask(&["CLUSTER", "NODES"]).await.replace("myself,", "");
+        let nodes = shown(&mut at_leader).await;
+        assert_eq!(nodes.matches(" slave ").count(), 2, "{nodes}");
+        assert_eq!(nodes.matches(" master ").count(), 1, "{nodes}");
+        assert!(nodes.contains(&format!("{}@", leader.resp_addresses()[0])), "{nodes}");
+        assert_eq!(shown(&mut at_follower).await, nodes);
+        let info = at_leader.info().await;
+        assert_eq!((info["role"].as_str(), info["connected_slaves"].as_str()), ("master", "2"));
+        assert_eq!((info["redis_mode"].as_str(), info["cluster_enabled"].as_str()), ("cluster", "1"));
+        assert!(info["slave1"].contains("state=online"), "{}", info["slave1"]);
+        let info = at_follower.info().await;
+        assert_eq!((info["role"].as_str(), info["master_link_status"].as_str()), ("slave", "up"));
+        assert_eq!(info["master_port"], leader.resp_addresses()[0].port().to_string());
+        assert_eq!(at_follower.ask(&["RAFT.TRANSFER"]).await.split(' ').next(), Some("-NOTLEADER"));
+        stop(cluster).await;
+    });
+}
+
+/// Asks for a transfer until there is one: on a machine that is slow for a moment it may be given up.
+async fn hand_over(mut ask: impl AsyncFnMut() -> String) {
+    loop {
+        match ask().await.trim_end() {
+            "+OK" => return,
+            given_up => assert_eq!(given_up, "-ERR no other node has taken over in time"),
+        }
+    }
+}
+
+#[test]
+fn the_leadership_is_handed_over_on_request() {
+    on_a_cluster(async |cluster| {
+        let (leader, follower) = cluster.leader_and_follower();
+        let id = follower.services().node.node_id;
+        let address = follower.resp_addresses()[0];
+        let mut client = Client::connect(leader).await;
+        let before = client.info().await;
+        client.ok(&["SET", "foo", "1"]).await;
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        hand_over(async || client.ask(&["FAILOVER", "TO", &host, &port]).await).await;
+        leader_is(leader, |leader| leader == Some(id)).await;
+        leader_is(follower, |leader| leader == Some(id)).await;
+        assert_eq!(client.ask(&["GET", "foo"]).await, format!("-MOVED 12182 {address}\r\n"));
+        let after = client.info().await;
+        for field in [
+            "role",
+            "connected_slaves",
+            "raft_role",
+            "raft_leader_id",
+            "raft_current_term",
+            "raft_leader_changes",
+        ] {
+            assert_ne!(before[field], after[field], "{field}");
+        }
+        let mut client = Client::connect(follower).await;
+        assert_eq!(client.ask(&["GET", "foo"]).await, "$1\r\n1\r\n");
+        let other = leader.services().node.node_id;
+        let name = format!("{other:016x}");
+        hand_over(async || client.ask(&["RAFT.TRANSFER", &name]).await).await;
+        leader_is(follower, |leader| leader == Some(other)).await;
+
+        // From the shell, by way of a node that does not lead.
+        let name = format!("{id:016x}");
+        hand_over(async || match shell(follower, &["transfer", &name]).await {
+            Ok(said) => format!("+{said}"),
+            Err(said) => format!("-ERR {said}"),
+        })
+        .await;
+        leader_is(leader, |leader| leader == Some(id)).await;
+        leader_is(follower, |leader| leader == Some(id)).await;
+        let status = shell(leader, &["status"]).await.unwrap();
+        assert!(status.contains(&format!("\nleader   {}", name_of(follower))), "{status}");
+        assert!(status.contains("\nmembers  3 voters, 0 learners\n"), "{status}");
+        let mut client = Client::connect(follower).await;
+        assert_eq!(client.ask(&["WAIT", "2", "60000"]).await, ":2\r\n");
+        let members = shell(follower, &["member", "list"]).await.unwrap();
+        assert_eq!(members.matches(" voter ").count(), 3, "{members}");
+        assert_eq!(members.matches(" replicate ").count(), 2, "{members}");
+        let refused = shell(leader, &["member", "remove", "nobody"]).await.unwrap_err();
+        assert_eq!(refused, "there is no member 'nobody'");
+        stop(cluster).await;
+    });
+}
+
+#[test]
+fn a_node_that_is_left_alone_says_so() {
+    on_a_cluster(async |cluster| {
+        let mut servers = cluster.servers;
+        let follows = |server: &Server| !server.services().shard.core().leads();
+        let alone = servers.remove(servers.iter().position(follows).unwrap());
+        let mut client = Client::connect(&alone).await;
+        client.ok(&["READONLY"]).await;
+        // Who has read once may read what it has applied.
+        client.ok(&["CONFIG", "SET", "replica-reads", "linearizable"]).await;
+        assert_eq!(client.ask(&["GET", "foo"]).await, "$-1\r\n");
+        client.ok(&["CONFIG", "SET", "replica-reads", "local"]).await;
+        for server in servers {
+            server.stop().await;
+        }
+        leader_is(&alone, |leader| leader.is_none()).await;
+        let down = "-CLUSTERDOWN The cluster is down\r\n";
+        assert_eq!(client.ask(&["SET", "foo", "1"]).await, down);
+        assert_eq!(client.ask(&["GET", "foo"]).await, "$-1\r\n");
+        client.ok(&["READWRITE"]).await;
+        for command in [&["GET", "foo"][..], &["DBSIZE"], &["FLUSHALL"]] {
+            assert_eq!(client.ask(command).await, down, "{command:?}");
+        }
+        assert!(client.ask(&["CLUSTER", "INFO"]).await.contains("cluster_state:fail"));
+        drop(client);
+        alone.stop().await;
+    });
+}
+
+#[test]
+fn one_survivor_can_be_made_a_cluster_of_its_own() {
+    on_a_cluster(async |cluster| {
+        let (leader, _) = cluster.leader_and_follower();
+        let (node_id, old_cluster) = (leader.services().node.node_id, leader.services().node.cluster_id);
+        let mut client = Client::connect(leader).await;
+        client.ok(&["SET", "foo", "1"]).await;
+        drop(client);
+        let at = cluster.servers.iter().position(|server| server.services().node.node_id == node_id).unwrap();
+        let directories = stop(cluster).await;
+        let alone = config(&directories[at], "127.0.0.1:1", "127.0.0.1:1");
+        let before = inspect(&alone).unwrap().to_string();
+        assert_eq!(before.matches("\nvoter ").count(), 3, "{before}");
+        assert!(
+            before.contains(&format!("node     {node_id:016x}\ncluster  {old_cluster:032x}\n")),
+            "{before}"
+        );
+        let after = recover_alone(&alone).unwrap().to_string();
+        assert_eq!(after, inspect(&alone).unwrap().to_string());
+        assert_eq!(after.matches("\nvoter ").count(), 1, "{after}");
+        assert!(!after.contains(&format!("{old_cluster:032x}")), "{after}");
+        verify(&alone).unwrap();
+
+        let flags = [("port", "auto"), ("http-port", "auto"), ("memory-budget", "64mb")];
+        let directory = [("dir", directories[at].path().to_str().unwrap())];
+        let config = Config::from_flags(&[&flags[..], &directory].concat()).unwrap();
+        let server = Server::start(Arc::new(config)).await.unwrap();
+        let mut client = Client::connect(&server).await;
+        assert_eq!(client.ask(&["GET", "foo"]).await, "$1\r\n1\r\n");
+        client.ok(&["SET", "foo", "2"]).await;
+        assert_eq!(client.info().await["raft_voters"], "1");
+        drop(client);
+        server.stop().await;
+    });
+}
+
+/// Stops the nodes, and returns what they leave.
+async fn stop(cluster: Cluster) -> Vec<TempDir> {
+    for server in cluster.servers {
+        server.stop().await;
+    }
+    cluster.directories
+}
