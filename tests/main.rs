@@ -6,6 +6,7 @@ mod cluster;
 mod connections;
 mod dispatch;
 mod documents;
+mod forwarding;
 mod fuzz;
 mod layers;
 mod nodes;

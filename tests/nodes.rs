@@ -79,6 +79,12 @@ impl Nodes {
         }
     }
 
+    /// Waits until a node knows that it does not lead. Until then it may answer reads, since no other can lead either.
+    pub(super) async fn does_not_lead(&self, at: usize) {
+        let mut members = self.server(at).services().shard.core().watch_members();
+        members.wait_for(|members| members.role != Role::Leader && members.leader.is_none()).await.unwrap();
+    }
+
     pub(super) fn server(&self, at: usize) -> &Server {
         self.servers[at].as_ref().expect("it runs")
     }

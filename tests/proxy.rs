@@ -138,6 +138,7 @@ fn without_a_majority_a_client_is_told_that_there_is_no_leader() {
         let other = (0..3).find(|at| ![leader, follower].contains(at)).unwrap();
         nodes.stop(leader).await;
         nodes.stop(follower).await;
+        nodes.does_not_lead(other).await;
         let mut client = nodes.proxied(other).await;
         let told = client.ask(&["GET", "key"]).await;
         assert!(told.starts_with("-CLUSTERDOWN "), "{told}");

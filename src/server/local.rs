@@ -46,8 +46,8 @@ impl LocalClient {
         &self.services
     }
 
-    /// Runs one command.
-    pub async fn call(&self, words: &[&[u8]]) -> LocalReply {
+    /// Runs one command here.
+    pub async fn call(&self, args: Args) -> LocalReply {
         let endpoint = Endpoint { remote: "http".to_owned(), local: "http".to_owned(), fd: -1 };
         let now_ms = self.services.shard.now().wall_ms;
         let Some(registration) = self.services.clients.connect(endpoint, now_ms, usize::MAX) else {
@@ -57,7 +57,7 @@ impl LocalClient {
         let mut conversation =
             Conversation::new(Session::trusted(registration, Arc::clone(&self.services.config)));
         let mut batch = Batch::new(&self.services, &mut conversation, Workspace::default());
-        if let ControlFlow::Break(Some(_)) = batch.take(Args::from_slices(words)) {
+        if let ControlFlow::Break(Some(_)) = batch.take(args) {
             unreachable!("the first request of a batch is always taken");
         }
         let (Workspace { mut replies, .. }, items, tail) = batch.finish();

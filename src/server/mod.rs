@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod forming;
+mod forward;
 mod http;
 mod identity;
 mod listener;
@@ -234,7 +235,8 @@ impl Server {
             let services = Arc::clone(&self.services);
             self.tasks.spawn(listener::serve(services, None, listener, stopped.clone()));
         }
-        let router = http::router_of_node(&self.services);
+        let transport = self.peers.as_ref().map(|peers| Arc::clone(&peers.transport));
+        let router = http::router_of_node(&self.services, transport);
         let connections_max = self.services.config.http_connections_max();
         for listener in listeners.http {
             self.http_addresses.extend(listener.local_addr());

@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     connection::Connection,
+    forward,
     listener::{self, TOO_MANY_CLIENTS},
 };
 use crate::{
@@ -266,6 +267,6 @@ async fn serve_tunnel(services: Arc<Services>, incoming: Incoming) {
             let connection = Connection::new(Arc::clone(&services), tunnel, session);
             serve_while_leading(&services, members.term, &info, connection).await;
         }
-        Purpose::Request => incoming.refuse("requests are not served"),
+        Purpose::Request => forward::answer(&services, incoming.accept()).await,
     }
 }

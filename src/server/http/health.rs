@@ -6,10 +6,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::reply::Reply;
 use super::{Api, PROBE_TIMEOUT, unavailable};
 
 /// The process turns. It says nothing about leader or quorum: to restart a node would not bring them back.
@@ -44,6 +42,5 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>, uri: Uri) -> Response {
 }
 
 async fn reads(api: &Api) -> bool {
-    let read = api.run([Bytes::from_static(b"DBSIZE")]);
-    matches!(timeout(PROBE_TIMEOUT, read).await, Ok(Reply::Integer(_)))
+    timeout(PROBE_TIMEOUT, (api.probe)()).await.unwrap_or(false)
 }

@@ -10,7 +10,7 @@
 //! | `/livez`, `/readyz[?verbose]` | 200 or 503 |
 //! | `/metrics`, `/status` | the state of the node, as text for Prometheus and as JSON |
 //!
-//! Data are those of database 0. What happened is told by the status: 2xx done, 4xx not done, 503 with `Retry-After` not
+//! Data are those of database 0. Every node takes every request, and the leader answers those for data. What happened is told by the status: 2xx done, 4xx not done, 503 with `Retry-After` not
 //! done and worth another try, 504 unknown.
 
 mod access;
@@ -35,14 +35,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
 
-use super::local::{LocalClient, LocalReply};
+use super::forward::Forwarder;
+use super::local::LocalReply;
 use crate::config::Config;
 use crate::dispatch::Services;
 use crate::metrics::{HttpKey, NodeStatus, Stats};
+use crate::transport::Transport;
 pub(super) use serve::{serve, while_waiting};
 
 /// Runs one command in database 0.
 type Call = Box<dyn Fn(Vec<Bytes>) -> Answer + Send + Sync>;
+
+/// Says whether this node can serve a read of its own now that sees all that was written before.
+type Probe = Box<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
 /// An outcome that is on its way.
 type Answer = Pin<Box<dyn Future<Output = LocalReply> + Send>>;
@@ -52,34 +57,41 @@ struct Api {
     config: Arc<Config>,
     stats: Arc<Stats>,
     call: Call,
+    probe: Probe,
     status: Arc<dyn Fn() -> NodeStatus + Send + Sync>,
     bodies: limits::Bodies,
 }
 
 impl Api {
-    fn of_node(services: &Arc<Services>) -> Self {
-        let client = LocalClient::new(Arc::clone(services));
+    fn of_node(services: &Arc<Services>, transport: Option<Arc<Transport>>) -> Self {
+        let forwarder = Arc::new(Forwarder::new(services, transport));
         let call: Call = Box::new(move |words| {
-            let client = client.clone();
+            let forwarder = Arc::clone(&forwarder);
             Box::pin(async move {
                 let words: Vec<&[u8]> = words.iter().map(Bytes::as_ref).collect();
-                client.call(&words).await
+                forwarder.call(&words).await
             })
+        });
+        let shard = Arc::clone(&services.shard);
+        let probe: Probe = Box::new(move || {
+            let shard = Arc::clone(&shard);
+            Box::pin(async move { shard.ask_permit().await.is_some() })
         });
         let observed = Arc::clone(services);
         let status = move || super::status::status(&observed);
-        Self::new(Arc::clone(&services.config), Arc::clone(&services.stats), call, status)
+        Self::new(Arc::clone(&services.config), Arc::clone(&services.stats), call, probe, status)
     }
 
-    /// An API in front of whatever runs commands by `call` and is described by `status`.
+    /// An API in front of whatever runs commands by `call`, is fit by `probe`, and is described by `status`.
     fn new(
         config: Arc<Config>,
         stats: Arc<Stats>,
         call: Call,
+        probe: Probe,
         status: impl Fn() -> NodeStatus + Send + Sync + 'static,
     ) -> Self {
         let bodies = limits::Bodies::new(config.in_flight_bytes());
-        Self { config, stats, call, status: Arc::new(status), bodies }
+        Self { config, stats, call, probe, status: Arc::new(status), bodies }
     }
 
     /// The state of the node. Some of it may have to be read from the disk, so a thread that may wait gathers it.
@@ -90,8 +102,8 @@ impl Api {
 }
 
 /// The API of the node behind `services`.
-pub(super) fn router_of_node(services: &Arc<Services>) -> Router {
-    router(Arc::new(Api::of_node(services)))
+pub(super) fn router_of_node(services: &Arc<Services>, transport: Option<Arc<Transport>>) -> Router {
+    router(Arc::new(Api::of_node(services, transport)))
 }
 
 fn router(api: Arc<Api>) -> Router {

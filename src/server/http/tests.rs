@@ -40,7 +40,6 @@ impl Node {
                 None => Bytes::from_static(b"$-1\r\n"),
             },
             b"DEL" => format!(":{}\r\n", u8::from(strings.remove(&words[1]).is_some())).into(),
-            b"DBSIZE" => format!(":{}\r\n", strings.len()).into(),
             other => panic!("{other:?} is not a command of the API"),
         }
     }
@@ -64,12 +63,16 @@ fn server(flags: &[(&str, &str)]) -> Server {
     node.status.lock().unwrap().process.stopping = false;
     let config = Arc::new(Config::from_flags(flags).unwrap());
     let stats = Arc::new(Stats::new(vec!["get".to_string()]));
-    let (called, told) = (Arc::clone(&node), Arc::clone(&node));
+    let (called, probed, told) = (Arc::clone(&node), Arc::clone(&node), Arc::clone(&node));
     let call: Call = Box::new(move |words| {
         let reply = called.run(&words);
         Box::pin(async move { LocalReply::Reply(reply) })
     });
-    let api = Arc::new(Api::new(config, stats, call, move || told.status.lock().unwrap().clone()));
+    let probe: Probe = Box::new(move || {
+        let fit = probed.answer.lock().unwrap().is_none();
+        Box::pin(async move { fit })
+    });
+    let api = Arc::new(Api::new(config, stats, call, probe, move || told.status.lock().unwrap().clone()));
     Server { node, router: router(Arc::clone(&api)), api }
 }
 
