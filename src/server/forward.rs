@@ -14,13 +14,18 @@ use std::{sync::Arc, time::Duration};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::watch,
     time::{Instant, sleep},
 };
 
-use super::local::{LocalClient, LocalReply};
+use super::{
+    local::{LocalClient, LocalReply},
+    proxy::another_leads,
+};
 use crate::{
     command::{self, Handler},
     dispatch::Services,
+    driver::Members,
     raft::{NodeId, Role},
     resp::{Args, Limits, RequestCodec},
     transport::{Purpose, Transport, Tunnel},
@@ -69,7 +74,11 @@ impl Forwarder {
             };
             let reply = match leader {
                 _ if role == Role::Leader => self.local.call(args.clone()).await,
-                Some(leader) => forward(transport, leader, &args).await,
+                Some(leader) if is_read => tokio::select! {
+                    reply = forward(transport, leader, &args, members.clone()) => reply,
+                    () = another_leads(members.clone(), leader) => continue,
+                },
+                Some(leader) => forward(transport, leader, &args, members.clone()).await,
                 None => LocalReply::NotDone,
             };
             let may_repeat = match &reply {
@@ -97,9 +106,18 @@ impl Forwarder {
     }
 }
 
-/// Lets another node run a command.
-async fn forward(transport: &Transport, leader: NodeId, args: &Args) -> LocalReply {
-    let mut tunnel = match transport.tunnel(leader, Purpose::Request).await {
+/// Lets the leader run a command.
+async fn forward(
+    transport: &Transport,
+    leader: NodeId,
+    args: &Args,
+    members: watch::Receiver<Arc<Members>>,
+) -> LocalReply {
+    let opened = tokio::select! {
+        opened = transport.tunnel(leader, Purpose::Request) => opened,
+        () = another_leads(members, leader) => return LocalReply::NotDone,
+    };
+    let mut tunnel = match opened {
         Ok(tunnel) => tunnel,
         Err(error) => {
             tracing::debug!(leader, %error, "a request does not get to the leader");

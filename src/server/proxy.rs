@@ -17,7 +17,7 @@ use tokio::{
         watch,
     },
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use super::{
@@ -116,18 +116,20 @@ impl Proxy {
                 return Some(Server::Here(term));
             }
             if let Some(leader) = leader {
-                match timeout_at(deadline, self.open(leader, purpose)).await {
-                    Ok(Ok(tunnel)) => return Some(Server::There(leader, tunnel)),
-                    Ok(Err(error)) => {
-                        tracing::debug!(leader, %error, "a client is not taken to the leader yet")
-                    }
-                    Err(_) => return None,
+                let opened = tokio::select! {
+                    opened = timeout_at(deadline, self.open(leader, purpose)) => opened.ok()?,
+                    // Who was the leader may not even say that it is gone.
+                    () = another_leads(members.clone(), leader) => continue,
+                };
+                match opened {
+                    Ok(tunnel) => return Some(Server::There(leader, tunnel)),
+                    Err(error) => tracing::debug!(leader, %error, "a client is not taken to the leader yet"),
                 }
             }
             let retry = if leader.is_some() { RETRY } else { PATIENCE };
             tokio::select! {
                 changed = members.changed() => changed.ok()?,
-                () = tokio::time::sleep(retry) => {}
+                () = sleep_until(deadline.min(Instant::now() + retry)) => {}
             }
             if deadline <= Instant::now() {
                 return None;
@@ -166,7 +168,7 @@ async fn killed(info: &ClientInfo) {
 }
 
 /// Returns when another node than `leader` is known to lead. While nobody is, the tunnel says whether `leader` is there.
-async fn another_leads(mut members: watch::Receiver<Arc<Members>>, leader: NodeId) {
+pub(super) async fn another_leads(mut members: watch::Receiver<Arc<Members>>, leader: NodeId) {
     let other = |members: &Arc<Members>| {
         members.role == Role::Leader || members.leader.is_some_and(|now| now != leader)
     };
@@ -185,7 +187,10 @@ async fn carry(mut stream: TcpStream, tunnel: Tunnel) {
     });
     let up = async {
         loop {
-            reader.readable().await?;
+            tokio::select! {
+                ready = reader.readable() => ready?,
+                () = requests.closed() => return Ok(()),
+            }
             // Idle clients keep no buffer.
             let mut buffer = BytesMut::with_capacity(READ_BYTES);
             match reader.try_read_buf(&mut buffer) {
@@ -205,7 +210,7 @@ async fn carry(mut stream: TcpStream, tunnel: Tunnel) {
     let ended = tokio::select! {
         ended = &mut down => ended,
         ended = up => match ended {
-            // The session has ended: what has come of its replies is still written, and so is what it broke off with.
+            // The session has ended: what has come of its replies is still written.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
             _ => timeout(LAST_REPLIES, down).await.unwrap_or_else(|late| Err(late.into())),
         },
