@@ -19,7 +19,12 @@ mod status;
 mod upkeep;
 mod watch;
 
-use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     net::TcpListener,
@@ -55,6 +60,9 @@ use crate::{
 
 /// How long the first election may take; with one voter it is one sync.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A client that is at work says something within this time.
+const SILENCE: Duration = Duration::from_millis(50);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -279,6 +287,21 @@ impl Server {
         self.services.stop_requested().await;
     }
 
+    /// Goes on answering until no client has said anything for a while: who is at work is sent to the leader by the answer to
+    /// its next command. A connection that is closed instead would leave it in doubt whether that was done.
+    async fn send_clients_on(&self, patience: Duration) {
+        let said = || {
+            let clients = self.services.clients.all();
+            (clients.len(), clients.iter().map(|client| client.activity().commands).sum::<u64>())
+        };
+        let start = Instant::now();
+        let (mut before, mut now) = (None, said());
+        while before != Some(now) && start.elapsed() < patience {
+            tokio::time::sleep(SILENCE).await;
+            (before, now) = (Some(now), said());
+        }
+    }
+
     /// Stops: accepts nothing new, lets what is in the executor be answered, writes the memtable out, and ends, all
     /// within `shutdown-timeout`. What is acknowledged is safe at any moment, so being late loses nothing.
     pub async fn stop(mut self) {
@@ -293,6 +316,7 @@ impl Server {
                     tracing::warn!("stopping as the leader: {error}")
                 }
             }
+            self.send_clients_on(patience / 4).await;
         }
         self.stopping.send_replace(true);
         let orderly = async {

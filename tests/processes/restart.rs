@@ -1,4 +1,4 @@
-//! Nodes that go and come back while clients work.
+//! Nodes that go and come back while clients work: in good order, or late and with much to catch up on.
 
 use std::sync::Arc;
 
@@ -9,6 +9,40 @@ const WRITERS: u64 = 6;
 /// More than the log keeps for those who are away.
 const FILLER_KEYS: u32 = 1_600;
 const FILLER_BYTES: usize = 64 * 1024;
+
+#[test]
+fn a_rolling_restart_fails_no_request() {
+    let seed = fastrand::u64(..);
+    let ledger = Arc::new(Ledger::new(Workload { seed, keys: 2_000, value_bytes: 100 }));
+    let mut cluster = Cluster::start(&CALM);
+    let first_term = cluster.term();
+    let load = ClusterLoad::start(&cluster, &ledger, WRITERS, seed);
+    let mut leaders = 0;
+    for at in 0..3 {
+        let before = load.acknowledged();
+        cluster.wait_for("writes are acknowledged", || load.acknowledged() > before + 100);
+        let leads = cluster.leader() == at;
+        leaders += u64::from(leads);
+        let status = cluster.terminate(at);
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "node {at}, which {} lead:\n{}",
+            if leads { "did" } else { "did not" },
+            cluster.output()
+        );
+        cluster.spawn(at);
+        cluster.wait_until_caught_up(at);
+    }
+    let before = load.acknowledged();
+    cluster.wait_for("writes are acknowledged", || load.acknowledged() > before + 100);
+    let seen = load.stop();
+    assert_eq!(seen.unknown, 0, "a request failed:\n{}", cluster.output());
+    assert_eq!(cluster.term() - first_term, leaders, "only leaders that went were replaced");
+    eprintln!("rolling restart: {} writes, slowest command {:?}", seen.acknowledged, seen.latency(1000));
+    cluster.wait_until_equal();
+    cluster.verify(&ledger, &format!("seed {seed}"));
+}
 
 #[test]
 fn a_node_that_was_away_for_long_gets_a_snapshot_under_load() {

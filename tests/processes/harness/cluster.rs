@@ -25,6 +25,9 @@ pub(crate) struct Status {
     pub(crate) leads: bool,
     pub(crate) term: u64,
     pub(crate) applied: u64,
+    pub(crate) voters: u64,
+    /// The membership is being changed.
+    pub(crate) is_joint: bool,
 }
 
 /// One member, whether it runs or not.
@@ -57,6 +60,8 @@ fn status(reply: Reply<'_>) -> Option<Status> {
         leads: field("raft_role")? == "leader",
         term: field("raft_current_term")?.parse().ok()?,
         applied: field("raft_applied_index")?.parse().ok()?,
+        voters: field("raft_voters")?.parse().ok()?,
+        is_joint: field("raft_change_pending")? == "1",
     })
 }
 
@@ -86,9 +91,9 @@ impl Cluster {
         for _ in 0..count {
             cluster.add_node();
         }
-        let peers: Vec<_> = cluster.nodes.iter().map(|node| format!("{}:{PEER_PORT}", node.host)).collect();
+        let peers = cluster.peers();
         for node in &mut cluster.nodes {
-            node.args = vec!["--peers".to_owned(), peers.join(",")];
+            node.args = vec!["--peers".to_owned(), peers.clone()];
         }
         cluster
     }
@@ -103,8 +108,22 @@ impl Cluster {
         cluster
     }
 
+    /// Where the nodes reach each other.
+    pub(crate) fn peers(&self) -> String {
+        let peers: Vec<_> = self.nodes.iter().map(|node| format!("{}:{PEER_PORT}", node.host)).collect();
+        peers.join(",")
+    }
+
+    /// A node that is to become one more member; it is not started.
+    pub(crate) fn add_joining_node(&mut self) -> usize {
+        let members = self.peers();
+        let at = self.add_node();
+        self.nodes[at].args = vec!["--join".to_owned(), members];
+        at
+    }
+
     /// A node that is not started, and is told of no other.
-    pub(crate) fn add_node(&mut self) -> usize {
+    fn add_node(&mut self) -> usize {
         let at = self.nodes.len();
         let host = Ipv4Addr::new(127, self.net[0], self.net[1], u8::try_from(at).unwrap() + 1);
         let dir = self.base.path().join(format!("node-{at}"));
@@ -132,7 +151,9 @@ impl Cluster {
     /// Starts a node and does not wait for it.
     pub(crate) fn spawn(&mut self, at: usize) {
         let node = &mut self.nodes[at];
-        let mut launch = Launch::new(&node.dir).arg("--peer-port", &PEER_PORT.to_string());
+        let mut launch = Launch::new(&node.dir)
+            .arg("--peer-port", &PEER_PORT.to_string())
+            .arg("--enable-debug-command", "local");
         launch.host = Some(node.host);
         launch.args.extend(self.args.iter().chain(&node.args).cloned());
         node.server = Some(launch.env(node.env.iter().cloned()).spawn());
@@ -153,18 +174,22 @@ impl Cluster {
         self.nodes[at].server.as_mut().expect("it was started").has_ended()
     }
 
-    /// Holds leaders up until this node leads, or another one than this.
-    pub(crate) fn make_lead(&self, at: usize, leads: bool) {
-        loop {
-            let (leader, term) = self.leader_beyond(0);
-            if (leader == at) == leads {
-                return;
-            }
-            self.signal(leader, Signal::STOP);
-            self.leader_beyond(term);
-            self.signal(leader, Signal::CONT);
-            self.wait_until_caught_up(leader);
-        }
+    /// Hands the leadership to a node, if it does not have it.
+    pub(crate) fn make_lead(&self, at: usize) {
+        let node = &self.nodes[at];
+        let (host, port) = (node.host.to_string(), PORTS[0].to_string());
+        let words = [&b"FAILOVER"[..], b"TO", host.as_bytes(), port.as_bytes()];
+        self.wait_for("it leads", || {
+            let leader = self.leader();
+            // It may be refused, if the node lacks too much of the log, and is tried again.
+            leader == at || self.ask(leader, &words, |reply| reply == Reply::Status(b"OK"))
+        });
+        self.wait_for("it serves", || node.status().is_some_and(|status| status.leads));
+    }
+
+    /// Asks one node and no other.
+    pub(crate) fn ask<R>(&self, at: usize, words: &[&[u8]], each: impl FnOnce(Reply<'_>) -> R) -> R {
+        Client::connect(self.nodes[at].address()).unwrap().call(words, each).unwrap()
     }
 
     /// Sends a signal to a node that runs.
@@ -204,7 +229,7 @@ impl Cluster {
         self.statuses().iter().map(|(_, status)| status.term).max().expect("a node runs")
     }
 
-    /// Waits until every node that runs has applied the same.
+    /// Waits until every node that runs has applied the same, and looks whether all hold the same then. Nobody may write.
     pub(crate) fn wait_until_equal(&self) {
         let running = self.running().len();
         self.wait_for("all nodes have applied the same", || {
@@ -213,6 +238,19 @@ impl Cluster {
             let same = |(_, status): &(usize, Status)| status.applied == statuses[0].1.applied;
             statuses.len() == running && leads && statuses.iter().all(same)
         });
+        let digests: Vec<_> = self.running().into_iter().map(|at| self.digest(at)).collect();
+        assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}\n{}", self.output());
+    }
+
+    /// What a node holds, in short.
+    fn digest(&self, at: usize) -> Vec<u8> {
+        let mut client = Client::connect(self.nodes[at].address()).unwrap();
+        client.call(&[b"READONLY"], |reply| assert_eq!(reply, Reply::Status(b"OK"))).unwrap();
+        let digest = client.call(&[b"DEBUG", b"DIGEST"], |reply| match reply {
+            Reply::Status(digest) | Reply::Bulk(digest) => digest.to_vec(),
+            other => panic!("DEBUG DIGEST: {other:?}"),
+        });
+        digest.unwrap()
     }
 
     /// Waits until a node has applied all that the others have applied by now.
