@@ -27,7 +27,7 @@ fn outcome(client: &mut Client, words: &[&str]) -> String {
 }
 
 /// Takes all that is left of the disk.
-fn take_the_rest(path: &Path) {
+pub(crate) fn take_the_rest(path: &Path) {
     let mut file = File::create(path).unwrap();
     let mut piece_bytes = 1 << 20;
     while piece_bytes > 0 {

@@ -28,7 +28,7 @@ fn a_member_with_a_full_disk_stops_nobody_and_loses_nothing() {
     cluster.leader();
 
     // As a follower: it may end, and the others go on.
-    cluster.make_lead(0, false);
+    cluster.make_lead(1);
     take_the_rest(&rest);
     let load = ClusterLoad::start(&cluster, &ledger, WRITERS, seed);
     cluster.wait_for("the others go on", || load.acknowledged() > 20_000);
@@ -41,7 +41,7 @@ fn a_member_with_a_full_disk_stops_nobody_and_loses_nothing() {
     cluster.wait_until_caught_up(0);
 
     // As the leader: it shows what is there.
-    cluster.make_lead(0, true);
+    cluster.make_lead(0);
     take_the_rest(&rest);
     let load = ClusterLoad::start(&cluster, &ledger, WRITERS, seed);
     let mut client = cluster.client();

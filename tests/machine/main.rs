@@ -5,6 +5,7 @@
 
 mod file_system;
 mod full_disk;
+mod full_member;
 mod larger_than_memory;
 mod power_cut;
 mod stalled_disk;

@@ -10,6 +10,7 @@ mod failover;
 mod harness;
 mod kill;
 mod lifecycle;
+mod membership;
 mod partition;
 mod pause;
 mod restart;

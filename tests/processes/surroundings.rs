@@ -50,7 +50,9 @@ fn nodes_whose_names_do_not_resolve_yet_wait_for_each_other() {
     let injected = [("SISYPHUSDB_PORT", "tcp://10.0.0.1:6379"), ("SISYPHUSDB_SERVICE_PORT", "6379")];
     let injected = injected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     for node in &mut cluster.nodes {
-        node.args = vec!["--peers".to_owned(), peers.clone()];
+        // The names are known to the nodes only.
+        let host = node.host.to_string();
+        node.args = ["--peers", &peers, "--cluster-announce-ip", &host].map(str::to_owned).to_vec();
         node.env = shim.env().into_iter().chain(injected.clone()).collect();
     }
     shim.resolve(&[]);
