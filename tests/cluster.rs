@@ -1,66 +1,13 @@
 //! What clients see of a cluster: three nodes in this process, with their real sockets.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use sisyphusdb::cli;
 use sisyphusdb::config::Config;
 use sisyphusdb::server::{Server, inspect, recover_alone, verify};
-use tempfile::TempDir;
 
 use super::client::Client;
-
-/// Nobody is elected here who should not be, however slow the machine is.
-const PATIENT: [(&str, &str); 3] =
-    [("raft-heartbeat-ms", "150"), ("raft-promise-ms", "500"), ("raft-election-ms", "750")];
-
-struct Cluster {
-    servers: Vec<Server>,
-    directories: Vec<TempDir>,
-}
-
-/// The configuration of the node that is `entry` of `peers`.
-fn config(directory: &TempDir, entry: &str, peers: &str) -> Config {
-    let flags = [
-        ("dir", directory.path().to_str().unwrap()),
-        ("port", "auto"),
-        ("proxy-port", "0"),
-        ("http-port", "auto"),
-        ("peer-port", entry.rsplit_once(':').unwrap().1),
-        ("peers", peers),
-        ("announce-peer", entry),
-        ("memory-budget", "64mb"),
-    ];
-    Config::from_flags(&[&flags[..], &PATIENT].concat()).unwrap()
-}
-
-impl Cluster {
-    /// Starts three nodes that form a cluster, and waits until all know who leads.
-    async fn start() -> Self {
-        // The listeners are dropped together, so that no port is given twice.
-        let taken: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let entries: Vec<String> =
-            taken.iter().map(|taken| taken.local_addr().unwrap().to_string()).collect();
-        drop(taken);
-        let (peers, directories) = (entries.join(","), [(); 3].map(|()| tempfile::tempdir().unwrap()));
-        let start = async |at: usize| {
-            Server::start(Arc::new(config(&directories[at], &entries[at], &peers))).await.unwrap()
-        };
-        let (a, b, c) = tokio::join!(start(0), start(1), start(2));
-        let cluster = Self { servers: vec![a, b, c], directories: directories.into() };
-        for server in &cluster.servers {
-            leader_is(server, |leader| leader.is_some()).await;
-        }
-        cluster
-    }
-
-    /// The node that leads, and one that does not.
-    fn leader_and_follower(&self) -> (&Server, &Server) {
-        let leads = |server: &&Server| server.services().shard.core().leads();
-        let leader = self.servers.iter().find(leads).expect("one leads");
-        (leader, self.servers.iter().find(|server| !leads(server)).expect("one follows"))
-    }
-}
+use super::nodes::on_three_nodes;
 
 /// Waits until what `server` knows of the leader is so.
 async fn leader_is(server: &Server, is_so: impl Fn(Option<u64>) -> bool) {
@@ -81,15 +28,11 @@ async fn shell(server: &Server, words: &[&str]) -> Result<String, String> {
     said.await.unwrap().map_err(|error| error.to_string())
 }
 
-fn on_a_cluster(scenario: impl AsyncFnOnce(Cluster)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { scenario(Cluster::start().await).await });
-}
-
 #[test]
 fn a_follower_sends_clients_to_the_leader_and_answers_what_it_can() {
-    on_a_cluster(async |cluster| {
-        let (leader, follower) = cluster.leader_and_follower();
+    on_three_nodes(&[], async |nodes| {
+        let (leader, follower) = nodes.leader_and_follower().await;
+        let (leader, follower) = (nodes.server(leader), nodes.server(follower));
         let moved = format!("-MOVED 12182 {}\r\n", leader.resp_addresses()[0]);
         let (mut at_leader, mut at_follower) =
             (Client::connect(leader).await, Client::connect(follower).await);
@@ -121,14 +64,15 @@ fn a_follower_sends_clients_to_the_leader_and_answers_what_it_can() {
         assert_eq!(at_follower.ask(&["SET", "foo", "4"]).await, moved);
         at_follower.ok(&["READWRITE"]).await;
         assert_eq!(at_follower.ask(&["GET", "foo"]).await, moved);
-        stop(cluster).await;
+        nodes.stop_all().await;
     });
 }
 
 #[test]
 fn all_nodes_show_the_same_cluster() {
-    on_a_cluster(async |cluster| {
-        let (leader, follower) = cluster.leader_and_follower();
+    on_three_nodes(&[], async |nodes| {
+        let (leader, follower) = nodes.leader_and_follower().await;
+        let (leader, follower) = (nodes.server(leader), nodes.server(follower));
         let (mut at_leader, mut at_follower) =
             (Client::connect(leader).await, Client::connect(follower).await);
         at_leader.ok(&["SET", "foo", "1"]).await;
@@ -138,11 +82,11 @@ fn all_nodes_show_the_same_cluster() {
         );
         let shown =
             async |client: &mut Client| client.ask(&["CLUSTER", "NODES"]).await.replace("myself,", "");
-        let nodes = shown(&mut at_leader).await;
-        assert_eq!(nodes.matches(" slave ").count(), 2, "{nodes}");
-        assert_eq!(nodes.matches(" master ").count(), 1, "{nodes}");
-        assert!(nodes.contains(&format!("{}@", leader.resp_addresses()[0])), "{nodes}");
-        assert_eq!(shown(&mut at_follower).await, nodes);
+        let lines = shown(&mut at_leader).await;
+        assert_eq!(lines.matches(" slave ").count(), 2, "{lines}");
+        assert_eq!(lines.matches(" master ").count(), 1, "{lines}");
+        assert!(lines.contains(&format!("{}@", leader.resp_addresses()[0])), "{lines}");
+        assert_eq!(shown(&mut at_follower).await, lines);
         let info = at_leader.info().await;
         assert_eq!((info["role"].as_str(), info["connected_slaves"].as_str()), ("master", "2"));
         assert_eq!((info["redis_mode"].as_str(), info["cluster_enabled"].as_str()), ("cluster", "1"));
@@ -151,7 +95,7 @@ fn all_nodes_show_the_same_cluster() {
         assert_eq!((info["role"].as_str(), info["master_link_status"].as_str()), ("slave", "up"));
         assert_eq!(info["master_port"], leader.resp_addresses()[0].port().to_string());
         assert_eq!(at_follower.ask(&["RAFT.TRANSFER"]).await.split(' ').next(), Some("-NOTLEADER"));
-        stop(cluster).await;
+        nodes.stop_all().await;
     });
 }
 
@@ -167,8 +111,9 @@ async fn hand_over(mut ask: impl AsyncFnMut() -> String) {
 
 #[test]
 fn the_leadership_is_handed_over_on_request() {
-    on_a_cluster(async |cluster| {
-        let (leader, follower) = cluster.leader_and_follower();
+    on_three_nodes(&[], async |nodes| {
+        let (leader, follower) = nodes.leader_and_follower().await;
+        let (leader, follower) = (nodes.server(leader), nodes.server(follower));
         let id = follower.services().node.node_id;
         let address = follower.resp_addresses()[0];
         let mut client = Client::connect(leader).await;
@@ -216,26 +161,24 @@ fn the_leadership_is_handed_over_on_request() {
         assert_eq!(members.matches(" replicate ").count(), 2, "{members}");
         let refused = shell(leader, &["member", "remove", "nobody"]).await.unwrap_err();
         assert_eq!(refused, "there is no member 'nobody'");
-        stop(cluster).await;
+        nodes.stop_all().await;
     });
 }
 
 #[test]
 fn a_node_that_is_left_alone_says_so() {
-    on_a_cluster(async |cluster| {
-        let mut servers = cluster.servers;
-        let follows = |server: &Server| !server.services().shard.core().leads();
-        let alone = servers.remove(servers.iter().position(follows).unwrap());
-        let mut client = Client::connect(&alone).await;
+    on_three_nodes(&[], async |mut nodes| {
+        let (leader, alone) = nodes.leader_and_follower().await;
+        let other = (0..3).find(|at| ![leader, alone].contains(at)).unwrap();
+        let mut client = Client::connect(nodes.server(alone)).await;
         client.ok(&["READONLY"]).await;
         // Who has read once may read what it has applied.
         client.ok(&["CONFIG", "SET", "replica-reads", "linearizable"]).await;
         assert_eq!(client.ask(&["GET", "foo"]).await, "$-1\r\n");
         client.ok(&["CONFIG", "SET", "replica-reads", "local"]).await;
-        for server in servers {
-            server.stop().await;
-        }
-        leader_is(&alone, |leader| leader.is_none()).await;
+        nodes.stop(leader).await;
+        nodes.stop(other).await;
+        nodes.does_not_lead(alone).await;
         let down = "-CLUSTERDOWN The cluster is down\r\n";
         assert_eq!(client.ask(&["SET", "foo", "1"]).await, down);
         assert_eq!(client.ask(&["GET", "foo"]).await, "$-1\r\n");
@@ -245,21 +188,24 @@ fn a_node_that_is_left_alone_says_so() {
         }
         assert!(client.ask(&["CLUSTER", "INFO"]).await.contains("cluster_state:fail"));
         drop(client);
-        alone.stop().await;
+        nodes.stop_all().await;
     });
 }
 
 #[test]
 fn one_survivor_can_be_made_a_cluster_of_its_own() {
-    on_a_cluster(async |cluster| {
-        let (leader, _) = cluster.leader_and_follower();
-        let (node_id, old_cluster) = (leader.services().node.node_id, leader.services().node.cluster_id);
-        let mut client = Client::connect(leader).await;
+    on_three_nodes(&[], async |nodes| {
+        let (at, _) = nodes.leader_and_follower().await;
+        let node = &nodes.server(at).services().node;
+        let (node_id, old_cluster) = (node.node_id, node.cluster_id);
+        let mut client = Client::connect(nodes.server(at)).await;
         client.ok(&["SET", "foo", "1"]).await;
         drop(client);
-        let at = cluster.servers.iter().position(|server| server.services().node.node_id == node_id).unwrap();
-        let directories = stop(cluster).await;
-        let alone = config(&directories[at], "127.0.0.1:1", "127.0.0.1:1");
+        let directory = nodes.stop_all().await;
+        let dir = directory.path().join(at.to_string());
+        let flags = [("port", "auto"), ("http-port", "auto"), ("memory-budget", "64mb")];
+        let flags = [&flags[..], &[("dir", dir.to_str().unwrap())]].concat();
+        let alone = Config::from_flags(&flags).unwrap();
         let before = inspect(&alone).unwrap().to_string();
         assert_eq!(before.matches("\nvoter ").count(), 3, "{before}");
         assert!(
@@ -272,10 +218,7 @@ fn one_survivor_can_be_made_a_cluster_of_its_own() {
         assert!(!after.contains(&format!("{old_cluster:032x}")), "{after}");
         verify(&alone).unwrap();
 
-        let flags = [("port", "auto"), ("http-port", "auto"), ("memory-budget", "64mb")];
-        let directory = [("dir", directories[at].path().to_str().unwrap())];
-        let config = Config::from_flags(&[&flags[..], &directory].concat()).unwrap();
-        let server = Server::start(Arc::new(config)).await.unwrap();
+        let server = Server::start(Arc::new(alone)).await.unwrap();
         let mut client = Client::connect(&server).await;
         assert_eq!(client.ask(&["GET", "foo"]).await, "$1\r\n1\r\n");
         client.ok(&["SET", "foo", "2"]).await;
@@ -283,12 +226,4 @@ fn one_survivor_can_be_made_a_cluster_of_its_own() {
         drop(client);
         server.stop().await;
     });
-}
-
-/// Stops the nodes, and returns what they leave.
-async fn stop(cluster: Cluster) -> Vec<TempDir> {
-    for server in cluster.servers {
-        server.stop().await;
-    }
-    cluster.directories
 }

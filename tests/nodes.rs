@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The nodes, and where their data are.
 pub(super) struct Nodes {
     pub(super) servers: Vec<Option<Server>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// Runs `scenario` on a cluster with these directives besides its own.
@@ -56,7 +56,7 @@ impl Nodes {
                 (_, Err(error)) => panic!("{error}"),
             }
         }
-        Some(Self { servers, _directory: directory })
+        Some(Self { servers, directory })
     }
 
     /// Waits until all nodes agree on a leader, and returns it and another.
@@ -92,6 +92,14 @@ impl Nodes {
     /// A client of `proxy-port` of a node.
     pub(super) async fn proxied(&self, at: usize) -> Client {
         Client(TcpStream::connect(self.server(at).resp_addresses()[1]).await.unwrap())
+    }
+
+    /// Stops all that run, and returns the directory with theirs, `0` to `2`.
+    pub(super) async fn stop_all(self) -> tempfile::TempDir {
+        for server in self.servers.into_iter().flatten() {
+            server.stop().await;
+        }
+        self.directory
     }
 
     /// Stops a node.

@@ -10,8 +10,9 @@ use crate::{
     session::{Session, Unblocked},
 };
 
-/// How often a wait looks how far the followers are. What they acknowledge wakes nobody, since hardly anybody waits.
-const WAIT_CHECK: Duration = Duration::from_millis(2);
+/// How long a wait goes without looking how far the followers are: at first, and at most. What they acknowledge wakes nobody,
+/// since hardly anybody waits; who waits long waits for a node that is away.
+const WAIT_CHECKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(64));
 
 /// Hands the leadership over.
 pub(super) async fn transfer(services: &Services, transfer: Transfer) -> Result<(), String> {
@@ -48,7 +49,7 @@ pub(super) async fn wait(
     let index = services.shard.core().last_index();
     let until = wait.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     let client = session.info();
-    let mut unblocked = None;
+    let (mut unblocked, mut pause) = (None, WAIT_CHECKS.0);
     client.start_waiting();
     let (local, followers) = loop {
         let (local, followers, others) = durable_at(services, index);
@@ -62,7 +63,9 @@ pub(super) async fn wait(
             unblocked = client.take_unblocked();
             break (local, followers);
         }
-        tokio::time::sleep(WAIT_CHECK).await;
+        let left = until.map_or(pause, |until| until - tokio::time::Instant::now());
+        tokio::time::sleep(pause.min(left)).await;
+        pause = (2 * pause).min(WAIT_CHECKS.1);
     };
     client.take_unblocked();
     if unblocked == Some(Unblocked::Error) {
