@@ -180,6 +180,17 @@ pub struct Scratch {
     raft_outputs: Vec<raft::Output>,
 }
 
+impl Scratch {
+    /// Bytes of the entries that are applied in the next turn.
+    pub(super) fn bytes_to_apply(&self) -> usize {
+        let entries = self.inputs.iter().flat_map(|input| match input {
+            Input::Committed(entries) => entries.as_slice(),
+            _ => &[],
+        });
+        entries.map(|entry| entry.body.len()).sum()
+    }
+}
+
 impl Core {
     /// Puts the objects of a shard together, as they come out of recovery.
     pub fn new(executor: Executor, log: Log, raft: Raft) -> Self {

@@ -58,6 +58,10 @@ use crate::{
 /// How long a task drains for others before it hands the executor to a task of its own.
 const DRAIN_MAX: Duration = Duration::from_micros(500);
 
+/// Bytes of entries that a task applies at once: some milliseconds, in which nothing else is served where there is one thread
+/// for all, heartbeats neither. More is applied on a thread of its own.
+const APPLIED_IN_PLACE_MAX: usize = 256 * 1024;
+
 /// Threads for reads that are long or wait for the disk.
 const READ_THREADS: usize = 4;
 
@@ -292,7 +296,8 @@ impl Shard {
     ) {
         loop {
             if next == Next::Block {
-                return self.drain_on_thread(executor);
+                self.stats.count(Counter::StopsLong, 1);
+                return self.drain_on_thread(executor, Scratch::default());
             }
             if started.elapsed() > DRAIN_MAX {
                 return self.spawn_drain(executor, next);
@@ -302,17 +307,21 @@ impl Shard {
                     Some(taken) => executor = taken,
                     None => return,
                 }
+                if APPLIED_IN_PLACE_MAX < drainer.scratch.bytes_to_apply() {
+                    return self.drain_on_thread(executor, std::mem::take(&mut drainer.scratch));
+                }
             }
             next = self.turn(&mut executor, false, drainer);
         }
     }
 
-    /// Lets a thread of its own evaluate what is long or waits for the disk; a task goes on after it.
-    fn drain_on_thread(self: &Arc<Self>, mut executor: Box<Executor>) {
-        self.stats.count(Counter::StopsLong, 1);
+    /// Lets a thread of its own do what is long or waits for the disk, with the batch that is in `scratch`; a task goes on
+    /// after it.
+    fn drain_on_thread(self: &Arc<Self>, mut executor: Box<Executor>, scratch: Scratch) {
         let shard = Arc::clone(self);
         self.executor.run(move || {
-            let next = shard.turn(&mut executor, true, &mut Drainer::default());
+            let mut drainer = Drainer { scratch, ..Drainer::default() };
+            let next = shard.turn(&mut executor, true, &mut drainer);
             shard.spawn_drain(executor, next);
             Ok(())
         });

@@ -6,12 +6,16 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
 
 use super::{ReadPermit, Shard, core::CONNECTION_READS};
 use crate::{executor::Published, log::Index, raft};
+
+/// How long reads wait for what has to be applied before them.
+const APPLY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads that wait for a permit.
 #[derive(Default)]
@@ -31,7 +35,6 @@ impl Permits {
 }
 
 /// Those who wait until an index is applied.
-#[derive(Default)]
 pub(super) struct Appliers {
     /// How many there are, for those who have no time to look.
     count: AtomicUsize,
@@ -39,6 +42,12 @@ pub(super) struct Appliers {
     /// Nothing was read by permit since the start, or since a snapshot took the place of everything: what is published may
     /// be older than what this node has shown before.
     pub(super) stale: AtomicBool,
+}
+
+impl Default for Appliers {
+    fn default() -> Self {
+        Self { count: AtomicUsize::new(0), waiting: Mutex::default(), stale: AtomicBool::new(true) }
+    }
 }
 
 impl Appliers {
@@ -49,6 +58,8 @@ impl Appliers {
         }
         let applied = published.view.index();
         let mut waiting = self.waiting.lock().expect("a panic ends the process");
+        // Some have given up.
+        waiting.retain(|(_, done)| !done.is_closed());
         for at in (0..waiting.len()).rev() {
             if waiting[at].0 <= applied {
                 super::tell(waiting.swap_remove(at).1, ());
@@ -61,9 +72,10 @@ impl Appliers {
 impl Shard {
     /// A permit for reads that have arrived: from the lease, or after a round of heartbeats, of this node's or its
     /// leader's. It is given when what has to be applied for it is. None if nobody who leads could be asked, or could
-    /// prove it: the reads may try again, here or elsewhere. It takes no longer than an election.
+    /// prove it, or if this node is too far behind: the reads may try again, here or elsewhere.
     pub async fn ask_permit(self: &Arc<Self>) -> Option<ReadPermit> {
         if let Some(permit) = self.read_permit() {
+            self.appliers.stale.store(false, Ordering::Release);
             return Some(permit);
         }
         let (answer, answered) = oneshot::channel();
@@ -72,7 +84,7 @@ impl Shard {
         self.step(raft::Input::Read(number));
         // An error means that the shard is gone.
         let index = answered.await.ok().flatten()?;
-        self.applied(index).await?;
+        tokio::time::timeout(APPLY_PATIENCE, self.applied(index)).await.ok()??;
         self.appliers.stale.store(false, Ordering::Release);
         Some(ReadPermit { index })
     }
