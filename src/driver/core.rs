@@ -7,7 +7,7 @@
 //! and executor before it is unlocked (else the outputs of two threads could cross).
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::inbox::Inbox;
@@ -50,8 +51,10 @@ pub enum Errand {
     Permit(u64, log::Index),
     /// Reads of connections with this number may not be served.
     NoPermit(u64),
-    /// These are the members now.
-    Configured(raft::Configuration),
+    /// These are the members now; and those who have left and have to be told that.
+    Configured(raft::Configuration, BTreeMap<raft::NodeId, Bytes>),
+    /// This node is no member any more, for ever.
+    Removed,
     /// What became of a change of the membership.
     Changing(u64, raft::ChangeAnswer),
     /// The role, the term or the leader changed.
@@ -362,11 +365,12 @@ impl Core {
             raft::Output::NoPermit(number) => Errand::NoPermit(number),
             raft::Output::Send(message) => Errand::Send(message),
             raft::Output::Fetch(reading, from, bytes_max) => Errand::Fetch(reading, from, bytes_max),
-            raft::Output::Configured(configuration) => {
+            raft::Output::Configured { configuration, leaving } => {
                 self.members
                     .send_modify(|members| Arc::make_mut(members).configuration = configuration.clone());
-                Errand::Configured(configuration)
+                Errand::Configured(configuration, leaving)
             }
+            raft::Output::Removed => Errand::Removed,
             raft::Output::Changing(number, answer) => Errand::Changing(number, answer),
             raft::Output::SendSnapshot(to, term) => Errand::SendSnapshot(to, term),
             raft::Output::Install(position) => return self.executor.push_quietly(Input::Install(position)),

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     sync::{Notify, oneshot},
     task::AbortHandle,
@@ -129,7 +130,10 @@ impl Shard {
                     std::mem::take(&mut courier.sending).into_values().for_each(|sending| sending.abort());
                 }
             }
-            Errand::Configured(configuration) => self.connect(&configuration),
+            Errand::Configured(configuration, leaving) => self.connect(&configuration, &leaving),
+            Errand::Removed => {
+                tracing::error!("this node was removed from its cluster: it may be stopped for good")
+            }
             Errand::Changing(number, answer) => {
                 let waiting = self.changes.waiting.lock().expect("a panic ends the process").remove(&number);
                 if let Some(waiting) = waiting {
@@ -162,15 +166,15 @@ impl Shard {
 
     /// Begins to speak to the members. The transport belongs to their cluster by now.
     pub fn connect_members(&self) {
-        self.connect(&self.core.members().configuration);
+        self.connect(&self.core.members().configuration, &BTreeMap::new());
     }
 
-    /// Speaks to these members from now on.
-    fn connect(&self, configuration: &Configuration) {
+    /// Speaks to these members from now on, and to those who leave.
+    fn connect(&self, configuration: &Configuration, leaving: &BTreeMap<NodeId, Bytes>) {
         self.sync_policy.set_alone(configuration.ids().len() <= 1);
         let Some(transport) = &self.transport else { return };
         let address = |id: NodeId| {
-            let record = configuration.record(id)?;
+            let record = configuration.record(id).or_else(|| leaving.get(&id))?;
             match MemberRecord::decode(record.clone()) {
                 Ok(record) => Some((id, record.peer)),
                 Err(error) => {
@@ -179,7 +183,9 @@ impl Shard {
                 }
             }
         };
-        transport.connect(&configuration.ids().into_iter().filter_map(address).collect());
+        transport.connect(
+            &configuration.ids().into_iter().chain(leaving.keys().copied()).filter_map(address).collect(),
+        );
     }
 
     /// Changes the membership, and returns what became of that. Nothing is done unless this node leads.

@@ -88,11 +88,6 @@ impl Raft {
         let index: Index = self.tail.last().index + 1;
         self.append_own(now, EntryKind::Configuration, body, outputs);
         assert!(self.history.newest_index() == index, "a configuration is in force when it is appended");
-        self.follow_configuration(now);
-        // The new ones get it too.
-        let State::Leader(leader) = &self.state else { return };
-        let ids: Vec<_> = leader.progress.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.replicate(id, false, outputs));
         self.advance_commit(now, outputs);
     }
 

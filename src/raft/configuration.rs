@@ -319,10 +319,24 @@ impl History {
         assert!(!self.0.is_empty(), "a committed configuration was truncated");
     }
 
-    /// Forgets what cannot come back, since `commit` is committed.
-    pub(super) fn committed(&mut self, commit: u64) {
+    /// Forgets what cannot come back, since `commit` is committed. Returns whether `id` is no member by that, and was one.
+    pub(super) fn committed(&mut self, commit: u64, id: NodeId) -> bool {
         let kept = self.0.partition_point(|(index, _)| *index <= commit).saturating_sub(1);
-        self.0.drain(..kept);
+        let was_member = self.0.drain(..kept).any(|(_, configuration)| configuration.contains(id));
+        was_member && !self.is_member(id)
+    }
+
+    /// Whether `id` is a member in the newest configuration that is known to be committed.
+    pub(super) fn is_member(&self, id: NodeId) -> bool {
+        self.0.first().expect("there is always one").1.contains(id)
+    }
+
+    /// Those who are members in none but configurations before the newest, with their records.
+    pub(super) fn removed(&self) -> BTreeMap<NodeId, Bytes> {
+        let (newest, before) = self.0.split_last().expect("there is always one");
+        let members = before.iter().flat_map(|(_, of)| of.ids().into_iter().map(move |id| (id, of)));
+        let removed = members.filter(|(id, _)| !newest.1.contains(*id));
+        removed.filter_map(|(id, of)| Some((id, of.record(id)?.clone()))).collect()
     }
 }
 
@@ -386,9 +400,9 @@ mod tests {
         history.truncate(9);
         assert_eq!(history.newest(), &voters(&[1, 2]));
         history.push(12, voters(&[2]));
-        history.committed(8);
+        assert!(!history.committed(8, 1));
         assert_eq!(history.0.len(), 2, "that at 4 may come back");
-        history.committed(12);
+        assert!(history.committed(12, 1), "1 is not among [2]");
         assert_eq!(history.0.len(), 1);
     }
 

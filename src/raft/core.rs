@@ -1,6 +1,8 @@
 //! The state machine: `step(now, input) → outputs`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
 
 use super::{
     chain::{Proposal, ProposalId, Verdict},
@@ -124,8 +126,16 @@ pub enum Output {
     },
     /// Nothing is proved for the reads with this number; they may try again, here or elsewhere.
     NoPermit(u64),
-    /// The newest configuration is another: connect to its members.
-    Configured(Configuration),
+    /// The newest configuration is another, or others leave: connect to its members, and to those who leave.
+    Configured {
+        /// The newest, committed or not.
+        configuration: Configuration,
+        /// Members that were removed and are told so, with their records.
+        leaving: BTreeMap<NodeId, Bytes>,
+    },
+    /// This node was removed: it belongs to the cluster no more, for ever. That is committed. It is said when it becomes
+    /// known, and not at every start; who was away when it was removed may never hear of it.
+    Removed,
     /// What became of a change.
     Changing(u64, ChangeAnswer),
     /// Evaluate nothing (or, with false, go on): a transfer of the leadership has begun (or was given up). When what was
@@ -199,6 +209,8 @@ pub struct Raft {
     /// The token of a reset of the log that is not durable yet.
     pub(super) resetting: Option<Token>,
     pub(super) unfit: bool,
+    /// It is known since this step that this node was removed.
+    pub(super) removed: bool,
 }
 
 /// What a node is in its term, with what it needs for that.
@@ -243,6 +255,7 @@ impl Raft {
             installing: None,
             resetting: None,
             unfit: false,
+            removed: false,
         };
         raft.election_at = raft.election_timeout(now);
         raft
@@ -397,6 +410,9 @@ impl Raft {
             Input::Unfit(unfit) => self.unfit = unfit,
         }
         self.hand_out(outputs);
+        if std::mem::take(&mut self.removed) {
+            outputs.push(Output::Removed);
+        }
         self.forget();
         self.check(before);
     }
@@ -453,8 +469,9 @@ impl Raft {
             // What cannot be read stops the node: it is never skipped.
             let configuration = Configuration::decode(entry.body.clone())
                 .expect("a configuration is of a format that this version knows");
-            self.history.push(entry.index, configuration.clone());
-            outputs.push(Output::Configured(configuration));
+            self.history.push(entry.index, configuration);
+            self.follow_configuration(now, entry.index);
+            outputs.push(self.configured());
         }
         self.sizes.push(entry.index, entry.log_bytes());
         self.tail.push(entry.clone());

@@ -102,9 +102,13 @@ impl Raft {
 
     /// Becomes a follower: in a later term, or of a leader of this one, or of nobody.
     pub(super) fn follow(&mut self, now: u64, term: Term, leader: Option<NodeId>, outputs: &mut Vec<Output>) {
+        let had_leaving = self.has_leaving();
         self.end_leadership(outputs);
         self.forget_asked(outputs);
         self.state = State::Follower { leader };
+        if had_leaving {
+            outputs.push(self.configured());
+        }
         self.election_at = self.election_timeout(now);
         let forgets = bugs::on(Bug::RaftVoteForgotten) && leader.is_some();
         if self.term() < term || forgets {

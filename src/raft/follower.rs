@@ -77,7 +77,7 @@ impl Raft {
         self.persistence.truncate(from);
         self.history.truncate(from);
         if from <= configured {
-            outputs.push(Output::Configured(self.history.newest().clone()));
+            outputs.push(self.configured());
         }
         self.persist(now, Operation::Truncate { from }, outputs);
     }
@@ -89,7 +89,7 @@ impl Raft {
             assert!(index <= self.tail.last().index || unknown, "told to commit what is not in the log");
             let index = index.min(self.tail.last().index);
             self.commit_index = index;
-            self.history.committed(index);
+            self.removed |= self.history.committed(index, self.id);
         }
     }
 

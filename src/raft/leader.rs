@@ -9,6 +9,7 @@ use super::{
     chain::{Chain, Proposal, Refusal, Verdict},
     change::Pending,
     core::{Output, Raft, Reading, State},
+    leaving::Leaving,
     message::{Body, NodeId},
     progress::{Mode, Progress},
     reads::Waiting,
@@ -26,7 +27,7 @@ const STALL_US: u64 = 5_000_000;
 /// What lives for one term of leading.
 #[derive(Debug)]
 pub(super) struct Leader {
-    /// Of all members but this one.
+    /// Of all members but this one, and of those who leave.
     pub(super) progress: BTreeMap<NodeId, Progress>,
     /// The first entry of the term: what is before it is committed beneath it only, and no read is served before.
     pub(super) noop: Index,
@@ -74,21 +75,28 @@ impl Raft {
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         }));
-        self.follow_configuration(now);
+        self.follow_configuration(now, last.index);
+        if self.has_leaving() {
+            outputs.push(self.configured());
+        }
         self.tell(outputs);
         self.append_own(now, EntryKind::Noop, Bytes::new(), outputs);
         self.beat(now, outputs);
     }
 
-    /// Keeps the progress of those who are members now, and of no others.
-    pub(super) fn follow_configuration(&mut self, now: u64) {
+    /// Keeps the progress of those who are members in a log that ends at `last`, and of those who have to be told that they
+    /// are none.
+    pub(super) fn follow_configuration(&mut self, now: u64, last: Index) {
         let State::Leader(leader) = &mut self.state else { return };
         let configuration = self.history.newest();
-        let last = self.tail.last().index;
-        leader.progress.retain(|id, _| configuration.contains(*id));
+        let index = self.history.newest_index();
+        for (id, record) in self.history.removed().into_iter().filter(|(id, _)| *id != self.id) {
+            let progress = leader.progress.entry(id).or_insert_with(|| Progress::new(last));
+            progress.leaving.get_or_insert_with(|| Leaving::new(index, now, record));
+        }
         for id in configuration.ids() {
             if id != self.id {
-                leader.progress.entry(id).or_insert_with(|| Progress::new(last));
+                leader.progress.entry(id).or_insert_with(|| Progress::new(last)).leaving = None;
             }
         }
         leader.rounds.reconfigure(configuration, self.id, now);
@@ -152,6 +160,9 @@ impl Raft {
             }
             let next = progress.next_index();
             let Some(previous_term) = self.tail.term(next - 1) else {
+                if progress.leaving.is_some() {
+                    return;
+                }
                 progress.await_snapshot();
                 return outputs.push(Output::SendSnapshot(to, term));
             };
@@ -273,6 +284,7 @@ impl Raft {
 
     /// Sends a round of heartbeats.
     pub(super) fn beat(&mut self, now: u64, outputs: &mut Vec<Output>) {
+        self.give_up_leaving(now, outputs);
         let (id, term) = (self.id, self.term());
         let State::Leader(leader) = &mut self.state else { return };
         leader.heartbeat_at = now + self.timing.heartbeat_us;
@@ -284,6 +296,9 @@ impl Raft {
                 false => progress.match_index(),
             };
             let commit = self.commit_index.min(known);
+            if let Some(leaving) = &mut progress.leaving {
+                leaving.tell(round, commit);
+            }
             let body = Body::Heartbeat { round, promise_us: self.timing.promise_us, commit };
             outputs.push(Output::Send(super::message::Message { from: id, to: *to, term, body }));
         }
@@ -307,6 +322,7 @@ impl Raft {
         if behind {
             self.replicate(from, true, outputs);
         }
+        self.part_with(from, round, outputs);
         self.count_round(now, outputs);
         if self.leader_wants_round() {
             self.beat(now, outputs);

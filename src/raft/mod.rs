@@ -40,7 +40,8 @@
 //! # Membership
 //!
 //! The newest configuration in the log is in force, committed or not (`configuration`). Changes of the voters pass
-//! through a joint configuration (`change`), which the leader leaves by itself when it is committed.
+//! through a joint configuration (`change`), which the leader leaves by itself when it is committed. Who is removed is sent
+//! entries until it knows that (`leaving`).
 //!
 //! # The chain of proposals
 //!
@@ -63,6 +64,7 @@ mod core;
 mod election;
 mod follower;
 mod leader;
+mod leaving;
 mod message;
 mod persistence;
 mod progress;

@@ -21,6 +21,7 @@
 
 use std::collections::VecDeque;
 
+use super::leaving::Leaving;
 use crate::log::Index;
 
 /// How entries are sent to a follower.
@@ -51,6 +52,8 @@ pub struct Progress {
     inflight_bytes: usize,
     /// Entries for it are being read from the log.
     pub(super) fetching: bool,
+    /// It is no member any more.
+    pub(super) leaving: Option<Leaving>,
 }
 
 impl Progress {
@@ -63,6 +66,7 @@ impl Progress {
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             fetching: false,
+            leaving: None,
         }
     }
 

@@ -69,8 +69,9 @@ impl Raft {
             true => self.history.newest().clone(),
             false => offer.configuration,
         };
-        self.history = History::new((position.index, configuration.clone()), Vec::new());
-        outputs.push(Output::Configured(configuration));
+        self.removed |= self.history.is_member(self.id) && !configuration.contains(self.id);
+        self.history = History::new((position.index, configuration), Vec::new());
+        outputs.push(self.configured());
         let token = self.persist(now, Operation::Reset(position), outputs);
         self.resetting = Some(token);
         // To whoever leads now: the sender may be deposed, and then this says nothing to it.

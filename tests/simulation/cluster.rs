@@ -276,7 +276,7 @@ impl Cluster {
                 }
                 Errand::NoPermit(number) => up.asked.retain(|(asked, _)| *asked != number),
                 Errand::Changed(Role::Leader, ..) => self.met.elections += 1,
-                Errand::Changed(..) | Errand::Configured(_) => {}
+                Errand::Changed(..) | Errand::Configured(..) | Errand::Removed => {}
                 Errand::SendSnapshot(to, term) => {
                     let (job, made) = oneshot::channel();
                     up.core.executor.push_quietly(Input::Checkpoint(job));

@@ -1,7 +1,7 @@
 //! Nodes in one thread: cores with a disk, a network and a clock of their own, and the invariants of Raft, checked after
 //! every step (Raft Figure 3).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     log::{Entry, EntryKind, HardState, Index, Operation, Position, Term},
@@ -106,6 +106,8 @@ pub(super) struct Cluster {
     /// What was ever committed.
     committed: BTreeMap<Index, Entry>,
     leaders: BTreeMap<Term, NodeId>,
+    /// Who was told that it was removed.
+    pub(super) removed: BTreeSet<NodeId>,
     /// The last entry that a client was told of.
     acknowledged: Index,
     next_read: u64,
@@ -127,6 +129,7 @@ pub(super) struct Met {
     pub(super) transfers: u64,
     pub(super) fetches: u64,
     pub(super) crashes: u64,
+    pub(super) removed: u64,
 }
 
 impl Cluster {
@@ -142,6 +145,7 @@ impl Cluster {
             timing: Timing::default(),
             committed: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            removed: BTreeSet::new(),
             acknowledged: 0,
             next_read: 0,
             trace: Vec::new(),
@@ -297,7 +301,13 @@ impl Cluster {
             Output::Cut(_) => {}
             Output::Install(position) => node.install = Some(position),
             Output::Changing(_, ChangeAnswer::Done) => self.met.changes += 1,
-            Output::Configured(configuration) => self.met.joint += u64::from(configuration.is_joint()),
+            Output::Configured { configuration, .. } => {
+                self.met.joint += u64::from(configuration.is_joint());
+            }
+            Output::Removed => {
+                self.met.removed += 1;
+                self.removed.insert(id);
+            }
             Output::Proposed(..) | Output::Changing(..) | Output::Discard(_) | Output::LogReset => {}
         }
     }

@@ -329,6 +329,9 @@ pub(super) fn run(seed: u64, steps: u32) -> Met {
         }
     }
     run.heal();
+    let leader = run.cluster.leader().expect("it is healed");
+    let members = run.cluster.raft(leader).configuration().ids();
+    assert!(members.is_disjoint(&run.cluster.removed), "a member was told that it is none");
     run.cluster.met
 }
 
@@ -372,12 +375,20 @@ fn whatever_happens_the_logs_agree_and_work_goes_on() {
             transfers: met.transfers + of.transfers,
             fetches: met.fetches + of.fetches,
             crashes: met.crashes + of.crashes,
+            removed: met.removed + of.removed,
         };
     }
     let floor = seeds.min(200) / 10;
-    for count in
-        [met.truncations, met.installs, met.lease_reads, met.joint, met.changes, met.transfers, met.fetches]
-    {
+    for count in [
+        met.truncations,
+        met.installs,
+        met.lease_reads,
+        met.joint,
+        met.changes,
+        met.transfers,
+        met.fetches,
+        met.removed,
+    ] {
         assert!(floor <= count, "too little happened: {met:?}");
     }
 }

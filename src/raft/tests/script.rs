@@ -227,9 +227,13 @@ fn line(output: &Output) -> String {
             format!("applies {}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
         }
         Output::Changed { term, role, leader } => format!("is {role:?} in term {term}, leader {leader:?}"),
-        Output::Configured(configuration) => {
+        Output::Configured { configuration, leaving } => {
             let joint = if configuration.is_joint() { " (joint)" } else { "" };
-            format!("has voters {:?} of {:?}{joint}", configuration.voters(), configuration.ids())
+            let leaving = match leaving.is_empty() {
+                true => String::new(),
+                false => format!(", leaving {:?}", leaving.keys()),
+            };
+            format!("has voters {:?} of {:?}{joint}{leaving}", configuration.voters(), configuration.ids())
         }
         other => format!("{other:?}"),
     }
