@@ -129,6 +129,10 @@ async fn serve(config: &Arc<Config>) -> anyhow::Result<()> {
         _ = terminate.recv() => info!("stopping: SIGTERM"),
         _ = interrupt.recv() => info!("stopping: SIGINT"),
         () = server.stop_requested() => info!("stopping: SHUTDOWN"),
+        () = server.removed() => {
+            server.stop().await;
+            return Err(anyhow!("this node was removed from its cluster; its directory is of no use any more"));
+        }
     }
     tokio::select! {
         () = server.stop() => info!("stopped"),

@@ -131,9 +131,7 @@ impl Shard {
                 }
             }
             Errand::Configured(configuration, leaving) => self.connect(&configuration, &leaving),
-            Errand::Removed => {
-                tracing::error!("this node was removed from its cluster: it may be stopped for good")
-            }
+            Errand::Removed => drop(self.removed.send_replace(true)),
             Errand::Changing(number, answer) => {
                 let waiting = self.changes.waiting.lock().expect("a panic ends the process").remove(&number);
                 if let Some(waiting) = waiting {
@@ -186,6 +184,12 @@ impl Shard {
         transport.connect(
             &configuration.ids().into_iter().chain(leaving.keys().copied()).filter_map(address).collect(),
         );
+    }
+
+    /// Returns when the cluster has removed this node, for ever.
+    pub async fn removed(&self) {
+        // This has the sender.
+        drop(self.removed.subscribe().wait_for(|removed| *removed).await);
     }
 
     /// Changes the membership, and returns what became of that. Nothing is done unless this node leads.

@@ -11,9 +11,10 @@
 //! | 9 | 1 | data format of the directory, 1 |
 //! | 10 | 8 | node id, not 0 |
 //! | 18 | 16 | cluster id; 0 while the node belongs to none |
-//! | 34 | 4 | length of the first membership, 0 while the node belongs to no cluster |
-//! | 38 | length | the first membership (see `raft::Configuration`): what holds before any entry changes it |
-//! | 38 + length | 4 | CRC32C of the bytes before |
+//! | 34 | 1 | 1 if the cluster has removed the node, which never comes back then; else 0 |
+//! | 35 | 4 | length of the first membership, 0 while the node belongs to no cluster |
+//! | 39 | length | the first membership (see `raft::Configuration`): what holds before any entry changes it |
+//! | 39 + length | 4 | CRC32C of the bytes before |
 //!
 //! Integers are big-endian.
 
@@ -26,7 +27,7 @@ const MAGIC: &[u8; 8] = b"SISYMETA";
 const VERSION: u8 = 2;
 const DATA_FORMAT: u8 = 1;
 /// What stands before the membership, and the checksum behind it.
-const HEAD_BYTES: usize = 38;
+const HEAD_BYTES: usize = 39;
 const CRC_BYTES: usize = 4;
 /// Longer than any membership is.
 const META_BYTES_MAX: usize = 1 << 20;
@@ -38,6 +39,8 @@ pub struct Identity {
     pub node_id: u64,
     /// The cluster that it belongs to; none before one is formed or joined.
     pub cluster: Option<Cluster>,
+    /// The cluster has removed it, for ever.
+    pub is_removed: bool,
 }
 
 /// A cluster, as a node knew it first.
@@ -97,7 +100,7 @@ impl Identity {
 
     /// A new node, which belongs to no cluster.
     pub fn mint() -> Self {
-        Self { node_id: fastrand::u64(1..), cluster: None }
+        Self { node_id: fastrand::u64(1..), cluster: None, is_removed: false }
     }
 
     /// Writes `meta`, durably. Once it says of which cluster the node is, log and tree have to be there: whoever finds that
@@ -123,6 +126,7 @@ impl Identity {
         bytes.extend_from_slice(&[VERSION, DATA_FORMAT]);
         bytes.put_u64(self.node_id);
         bytes.put_u128(id);
+        bytes.put_u8(self.is_removed.into());
         bytes.put_u32(u32::try_from(first.len()).expect("a membership is small"));
         assert!(bytes.len() == HEAD_BYTES, "the table in the module doc tells the length");
         bytes.extend_from_slice(&first);
@@ -142,7 +146,8 @@ impl Identity {
             return Err(IdentityError::Damaged("its checksum is wrong"));
         }
         let mut rest = &body[10..];
-        let (node_id, id, length) = (rest.get_u64(), rest.get_u128(), rest.get_u32());
+        let (node_id, id, is_removed, length) =
+            (rest.get_u64(), rest.get_u128(), rest.get_u8() == 1, rest.get_u32());
         if node_id == 0 {
             return Err(IdentityError::Damaged("the node id is 0"));
         }
@@ -156,7 +161,7 @@ impl Identity {
                 Some(Cluster { id, first: first.ok_or(IdentityError::Damaged("it names no members"))? })
             }
         };
-        Ok(Self { node_id, cluster })
+        Ok(Self { node_id, cluster, is_removed })
     }
 }
 
@@ -167,14 +172,15 @@ mod tests {
 
     fn of_a_cluster() -> Identity {
         let first = Configuration::of_voters([(7, Bytes::from_static(b"a record")), (9, Bytes::new())]);
-        Identity { node_id: 7, cluster: Some(Cluster { id: 8, first }) }
+        Identity { node_id: 7, cluster: Some(Cluster { id: 8, first }), is_removed: false }
     }
 
     #[test]
     fn an_identity_survives_a_crash_once_it_is_saved() {
         let disk = SimDisk::new(1);
         assert_eq!(Identity::load(&disk).unwrap(), None);
-        for identity in [Identity::mint(), of_a_cluster()] {
+        let removed = Identity { is_removed: true, ..of_a_cluster() };
+        for identity in [Identity::mint(), of_a_cluster(), removed] {
             identity.save(&disk).unwrap();
             disk.crash();
             assert_eq!(Identity::load(&disk).unwrap(), Some(identity));

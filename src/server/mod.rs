@@ -51,6 +51,7 @@ use crate::{
     cluster::Bound,
     command::{self, Command},
     config::Config,
+    disk::Disk,
     dispatch::{Node, Services},
     driver::{MachineClock, Shard, TransferError},
     executor::Input,
@@ -111,6 +112,8 @@ pub struct Server {
     tasks: JoinSet<()>,
     stopping: Sender<bool>,
     peers: Option<Peers>,
+    identity: Identity,
+    disk: Arc<dyn Disk>,
     /// Held as long as the node lives.
     _lock: Box<dyn Any + Send + Sync>,
 }
@@ -206,6 +209,8 @@ impl Server {
             tasks: JoinSet::new(),
             stopping,
             peers,
+            identity: Identity { cluster: Some(cluster), ..identity },
+            disk: Arc::clone(&disk),
             _lock: lock,
         };
         let proxy = std::mem::take(&mut listeners.proxy);
@@ -299,6 +304,18 @@ impl Server {
         while before != Some(now) && start.elapsed() < patience {
             tokio::time::sleep(SILENCE).await;
             (before, now) = (Some(now), said());
+        }
+    }
+
+    /// Returns when the cluster has removed this node, and that is kept: it does not start here again.
+    pub async fn removed(&self) {
+        self.services.shard.removed().await;
+        tracing::warn!("this node was removed from its cluster");
+        let (identity, disk) = (self.identity.clone(), Arc::clone(&self.disk));
+        let kept = on_a_thread(move || Identity { is_removed: true, ..identity }.save(&*disk)).await;
+        if let Err(error) = kept {
+            // It may start again, and will hear of it again.
+            tracing::error!(%error, "that it was removed could not be kept");
         }
     }
 

@@ -63,6 +63,12 @@ pub enum OpenError {
          other nodes, which are empty, join it (--join)"
     )]
     Copy(String),
+    /// The cluster has removed the node.
+    #[error(
+        "the node of {0} was removed from its cluster, for ever: to make this machine a new member, start it with an empty \
+         directory"
+    )]
+    Removed(String),
     /// There is nothing to verify.
     #[error("the data directory {0} is that of no node: there is no `meta`")]
     NoNode(String),
@@ -95,6 +101,7 @@ pub(super) fn open(config: &Config) -> Result<DataDirectory, OpenError> {
         return Err(OpenError::Copy(path));
     }
     let identity = match Identity::load(&*disk)? {
+        Some(identity) if identity.is_removed => return Err(OpenError::Removed(path)),
         Some(identity) => identity,
         None => {
             let identity = Identity::mint();

@@ -33,20 +33,23 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     pub(super) async fn run(self) {
-        let mut wrong_times = 0;
+        let (mut wrong_times, mut was_member) = (0, false);
         while let Some(shard) = self.shard.upgrade() {
             let members = shard.core().members();
             let own = self.reception.own();
             self.check_clock(&shard, &members, own.node_id, &mut wrong_times);
             let guests = self.reception.take_guests();
+            let known = members.configuration.record(own.node_id);
             if members.role == Role::Leader {
                 let changes = self.wanted(&shard, &members, &own, guests.into_values());
                 if !changes.is_empty() {
                     change(&shard, changes).await;
                 }
-            } else if members.configuration.record(own.node_id) != Some(&own.record) {
+            } else if known.map_or(!was_member, |known| *known != own.record) {
                 self.introduce(&members, &own).await;
             }
+            // Who was removed does not ask to be let in again.
+            was_member |= known.is_some();
             drop(shard);
             tokio::time::sleep(LOOK_EVERY).await;
         }
