@@ -14,6 +14,8 @@ pub struct Node {
     pub is_voter: bool,
     /// Whether it leads.
     pub leads: bool,
+    /// Cluster clients are told that it has all slots: it leads, or, while nobody is known to, led last.
+    pub owns_slots: bool,
     /// Whether it is the one that was asked.
     pub is_myself: bool,
 }
@@ -39,12 +41,15 @@ impl Topology {
     pub fn new(
         configuration: &Configuration,
         leader: Option<NodeId>,
+        last_leader: Option<NodeId>,
         role: Role,
         term: u64,
         myself: (NodeId, &MemberRecord),
     ) -> Self {
         let mut ids = configuration.ids();
         ids.insert(myself.0);
+        let last_leader = last_leader.filter(|last| configuration.is_voter(*last));
+        let owner = leader.or(last_leader).or(configuration.voters().first().copied()).unwrap_or(myself.0);
         let node = |id: NodeId| {
             let known = || configuration.record(id).cloned().unwrap_or_default();
             Node {
@@ -58,6 +63,7 @@ impl Topology {
                 },
                 is_voter: configuration.is_voter(id),
                 leads: leader == Some(id),
+                owns_slots: owner == id,
                 is_myself: id == myself.0,
             }
         };
@@ -72,6 +78,16 @@ impl Topology {
     /// The node that leads, if one is known.
     pub fn leader(&self) -> Option<&Node> {
         self.nodes.iter().find(|node| node.leads)
+    }
+
+    /// The node that cluster clients are told to have all slots.
+    pub fn owner(&self) -> &Node {
+        self.nodes.iter().find(|node| node.owns_slots).unwrap_or_else(|| self.myself())
+    }
+
+    /// Those that cluster clients are told to be its replicas, in the order of their ids.
+    pub fn replicas(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| !node.owns_slots)
     }
 
     /// Those that do not lead, in the order of their ids.
@@ -116,7 +132,7 @@ mod tests {
 
     #[test]
     fn nodes_stand_in_the_order_of_their_ids() {
-        let topology = Topology::new(&configuration(), Some(9), Role::Follower, 3, (2, &record("a")));
+        let topology = Topology::new(&configuration(), Some(9), None, Role::Follower, 3, (2, &record("a")));
         let shown: Vec<_> =
             topology.nodes.iter().map(|node| (node.id, node.is_voter, node.leads, node.is_myself)).collect();
         assert_eq!(shown, [(2, true, false, true), (5, false, false, false), (9, true, true, false)]);
@@ -126,8 +142,23 @@ mod tests {
     }
 
     #[test]
+    fn the_slots_have_an_owner_while_nobody_leads() {
+        let owner = |leader, last| {
+            let topology =
+                Topology::new(&configuration(), leader, last, Role::Follower, 3, (2, &record("a")));
+            assert_eq!(topology.replicas().count(), 2);
+            topology.owner().id
+        };
+        assert_eq!(owner(Some(9), Some(2)), 9);
+        assert_eq!(owner(None, Some(9)), 9, "as at a failover of Redis, the dead one keeps them for a while");
+        assert_eq!(owner(None, None), 2);
+        assert_eq!(owner(None, Some(5)), 2, "a learner owns nothing");
+    }
+
+    #[test]
     fn a_node_that_belongs_to_nothing_knows_itself() {
-        let topology = Topology::new(&Configuration::default(), None, Role::Follower, 0, (7, &record("x")));
+        let topology =
+            Topology::new(&Configuration::default(), None, None, Role::Follower, 0, (7, &record("x")));
         assert_eq!(topology.nodes.len(), 1);
         assert!(topology.leader().is_none() && !topology.myself().is_voter);
     }
@@ -135,14 +166,14 @@ mod tests {
     #[test]
     fn a_node_knows_its_own_addresses_best_and_nothing_of_what_it_cannot_read() {
         let unreadable = Configuration::of_voters([(1, Bytes::from_static(&[99])), (2, Bytes::new())]);
-        let topology = Topology::new(&unreadable, None, Role::Leader, 1, (2, &record("new")));
+        let topology = Topology::new(&unreadable, None, None, Role::Leader, 1, (2, &record("new")));
         assert_eq!(topology.nodes[0].record, MemberRecord::default());
         assert_eq!(topology.nodes[1].record, record("new"));
     }
 
     #[test]
     fn a_node_is_found_by_all_that_it_is_called() {
-        let topology = Topology::new(&configuration(), None, Role::Follower, 1, (2, &record("a")));
+        let topology = Topology::new(&configuration(), None, None, Role::Follower, 1, (2, &record("a")));
         for name in ["c", "c:5001", "0000000000000009", &node_name(9)] {
             assert_eq!(topology.find(name).map(|node| node.id), Some(9), "{name}");
         }

@@ -254,15 +254,12 @@ fn line(topology: &Topology, node: &Node) -> String {
     if node.is_myself {
         flags.push("myself");
     }
-    flags.push(if node.leads { "master" } else { "slave" });
+    flags.push(if node.owns_slots { "master" } else { "slave" });
     if !node.is_voter {
         flags.push("nofailover");
     }
-    let master = match topology.leader() {
-        Some(leader) if !node.leads => node_name(leader.id),
-        _ => "-".to_owned(),
-    };
-    let slots = if node.leads { format!(" 0-{}", SLOTS - 1) } else { String::new() };
+    let master = if node.owns_slots { "-".to_owned() } else { node_name(topology.owner().id) };
+    let slots = if node.owns_slots { format!(" 0-{}", SLOTS - 1) } else { String::new() };
     format!(
         "{} {}:{}@{bus_port}{hostname} {} {master} 0 0 {} connected{slots}",
         node_name(node.id),
@@ -282,12 +279,12 @@ fn nodes(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Res
 
 fn replicas_of(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
     let topology = (node.topology)();
-    if !named(&topology, args)?.leads {
+    if !named(&topology, args)?.owns_slots {
         return Err(CommandError::other("ERR The specified node is not a master").into());
     }
-    out.array(topology.followers().count());
-    for follower in topology.followers() {
-        out.bulk(line(&topology, follower).as_bytes());
+    out.array(topology.replicas().count());
+    for replica in topology.replicas() {
+        out.bulk(line(&topology, replica).as_bytes());
     }
     Ok(None)
 }
@@ -323,16 +320,12 @@ fn write_node(node: &Node, kind: EndpointType, out: &mut ReplyWriter<'_>) {
 /// Learners are left out: clients read from whoever stands here, and a learner may lack much.
 fn slots_of_nodes(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
     let (topology, kind) = ((node.topology)(), node.config.settings().endpoint_type);
-    let Some(leader) = topology.leader() else {
-        out.array(0);
-        return Ok(None);
-    };
-    let replicas: Vec<&Node> = topology.followers().filter(|node| node.is_voter).collect();
+    let replicas: Vec<&Node> = topology.replicas().filter(|node| node.is_voter).collect();
     out.array(1);
     out.array(3 + replicas.len());
     out.integer(0);
     out.integer((SLOTS - 1).into());
-    write_node(leader, kind, out);
+    write_node(topology.owner(), kind, out);
     for replica in replicas {
         write_node(replica, kind, out);
     }
@@ -366,7 +359,7 @@ fn shards(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Re
         if !record.hostname.is_empty() {
             text("hostname", &record.hostname, out);
         }
-        text("role", if node.leads { "master" } else { "replica" }, out);
+        text("role", if node.owns_slots { "master" } else { "replica" }, out);
         out.bulk(b"replication-offset");
         out.integer(i64::try_from(raft.offset_of(node.id)).unwrap_or(i64::MAX));
         text("health", if node.is_voter { "online" } else { "loading" }, out);

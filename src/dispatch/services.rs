@@ -16,7 +16,7 @@ use crate::{
     cluster::{Bound, MemberRecord, Topology},
     command::{Latency, Slow, Slowlog, find, flag},
     config::Config,
-    driver::Shard,
+    driver::{Members, Shard},
     metrics::{Stats, status::SaveStatus},
     raft::Configuration,
     resp::Args,
@@ -189,7 +189,8 @@ impl Services {
     pub fn topology(&self) -> Topology {
         let members = self.shard.core().members();
         let myself = (self.node.node_id, &self.record(&members.configuration));
-        Topology::new(&members.configuration, members.leader, members.role, members.term, myself)
+        let Members { term, role, leader, last_leader, configuration } = &*members;
+        Topology::new(configuration, *leader, *last_leader, *role, *term, myself)
     }
 
     /// The name and the addresses of this node, as the cluster knows them. One that stands alone, or is not a member yet, has

@@ -76,6 +76,8 @@ pub struct Members {
     pub role: raft::Role,
     /// Who leads it, if that is known.
     pub leader: Option<raft::NodeId>,
+    /// Who led last, as far as this node heard since it started.
+    pub last_leader: Option<raft::NodeId>,
     /// The newest membership in the log, committed or not.
     pub configuration: raft::Configuration,
 }
@@ -216,6 +218,7 @@ impl Core {
                 term: raft.term(),
                 role: raft.role(),
                 leader: raft.leader(),
+                last_leader: raft.leader(),
                 configuration: raft.configuration().clone(),
             })),
             gauges: Mutex::new(executor.gauges()),
@@ -355,7 +358,8 @@ impl Core {
                         self.leader_changes.fetch_add(1, Ordering::Relaxed);
                     }
                     let configuration = members.configuration.clone();
-                    *members = Arc::new(Members { term, role, leader, configuration });
+                    let last_leader = leader.or(members.last_leader);
+                    *members = Arc::new(Members { term, role, leader, last_leader, configuration });
                 });
                 Errand::Changed(role, term, leader)
             }
