@@ -48,6 +48,29 @@ fn every_node_takes_every_request_and_reads_what_was_written() {
 }
 
 #[test]
+fn every_node_is_ready_and_tells_of_its_peers() {
+    on_three_nodes(&[], async |nodes| {
+        let (leader, follower) = nodes.leader_and_follower().await;
+        for at in 0..3 {
+            assert_eq!(get(&nodes, at, "/readyz").await, (200, "ok".to_owned()), "node {at}");
+        }
+        assert_eq!(get(&nodes, follower, "/put?key=k&val=1").await.0, 200);
+        let value = |text: &str, name: &str| -> u64 {
+            let lines = text.lines().filter(|line| line.starts_with(name));
+            lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        };
+        let (_, leading) = get(&nodes, leader, "/metrics").await;
+        let (_, following) = get(&nodes, follower, "/metrics").await;
+        assert_eq!(value(&leading, "sisyphus_peer_connected{"), 2, "{leading}");
+        assert_eq!(value(&following, "sisyphus_tunnels_opened_total "), 1, "{following}");
+        assert_eq!(value(&leading, "sisyphus_tunnels_served_total "), 1, "{leading}");
+        let sent = value(&following, "sisyphus_tunnel_sent_bytes_total ");
+        assert_eq!(sent, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n1\r\n".len() as u64);
+        assert_eq!(value(&leading, "sisyphus_tunnel_received_bytes_total "), sent);
+    });
+}
+
+#[test]
 fn requests_wait_for_an_election_and_not_for_ever() {
     on_three_nodes(&[], async |mut nodes| {
         let (leader, follower) = nodes.leader_and_follower().await;

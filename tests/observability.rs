@@ -29,6 +29,12 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("raft_voters", "in the table's own test: it takes a change of the membership"),
     ("raft_learners", "in the table's own test: it takes a change of the membership"),
     ("raft_change_pending", "in the table's own test: it takes a change of the membership"),
+    ("peers_refused", "in the tests of the transport, which knock without the secret"),
+    ("tunnels_open", "in the tests of the transport"),
+    ("tunnels_opened", "in `forwarding`, which sends requests to the leader"),
+    ("tunnels_served", "in `forwarding`, which sends requests to the leader"),
+    ("tunnel_sent_bytes", "in `forwarding`, which sends requests to the leader"),
+    ("tunnel_received_bytes", "in `forwarding`, which sends requests to the leader"),
     ("lsm_old_views", "in the simulation, whose clock moves ten seconds on"),
 ];
 

@@ -21,6 +21,7 @@ use super::{Shard, core::Errand};
 use crate::{
     cluster::MemberRecord,
     raft::{self, Change, ChangeAnswer, Configuration, Message, NodeId, Role},
+    transport::TransportStatus,
 };
 
 /// What runs the errands needs between them.
@@ -165,6 +166,11 @@ impl Shard {
     /// Begins to speak to the members. The transport belongs to their cluster by now.
     pub fn connect_members(&self) {
         self.connect(&self.core.members().configuration, &BTreeMap::new());
+    }
+
+    /// What the transport knows of the other nodes; none on a node that listens for no others.
+    pub fn transport_status(&self) -> Option<TransportStatus> {
+        self.transport.as_ref().map(|transport| transport.status())
     }
 
     /// Speaks to these members from now on, and to those who leave.

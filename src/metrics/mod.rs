@@ -8,6 +8,7 @@
 mod counters;
 pub mod histogram;
 pub mod info;
+pub mod peers;
 pub mod process;
 mod prometheus;
 mod stats;
@@ -28,9 +29,10 @@ pub fn markdown() -> String {
          `GET /metrics` on the HTTP port answers in the text format of Prometheus, without authentication.\n\
          {}\n\
          ## INFO\n\n\
-         Sections and fields are those of Redis {}, and our own `# Raft`, `# Executor` and `# Lsm`. Beside the fields\n\
-         below there are lines for each listener (`listener0`), command (`cmdstat_get`, `latency_percentiles_usec_get`),\n\
-         kind of error (`errorstat_ERR`), database with keys (`db0`) and level of the tree (`lsm_level0`).\n\
+         Sections and fields are those of Redis {}, and our own `# Raft`, `# Executor`, `# Lsm` and `# Peers`. Beside\n\
+         the fields below there are lines for each listener (`listener0`), peer (`peer0`), command (`cmdstat_get`,\n\
+         `latency_percentiles_usec_get`), kind of error (`errorstat_ERR`), database with keys (`db0`) and level of the tree\n\
+         (`lsm_level0`).\n\
          {}",
         prometheus::markdown(),
         info::REDIS_VERSION,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::peers::PeersStatus;
 use super::process::Usage;
 
 /// The state of a node at one moment. INFO, `/status` and `/metrics` are printed from it and the [`super::Totals`].
@@ -28,6 +29,8 @@ pub struct NodeStatus {
     pub executor: ExecutorStatus,
     /// Checkpoints made by SAVE and BGSAVE.
     pub save: SaveStatus,
+    /// The way to the other nodes.
+    pub peers: PeersStatus,
 }
 
 /// The process, its addresses and its clock.

@@ -14,6 +14,7 @@ use crate::{
     lsm::{self, Access},
     metrics::{
         NodeStatus,
+        peers::{PeerStatus, PeersStatus},
         process::{Usage, os},
         status::{
             ClientsStatus, Configured, DatabaseStatus, ExecutorStatus, LevelStatus, LogStatus, LsmStatus,
@@ -21,6 +22,7 @@ use crate::{
         },
     },
     raft::{self, NodeId, Raft},
+    transport::{LinkState, LinkStatus},
 };
 
 /// The state of this node at this moment.
@@ -52,6 +54,30 @@ pub(super) fn status(services: &Services) -> NodeStatus {
             changes_since_save: gauges.changes.saturating_sub(services.saves.changes_at_last()),
         },
         save: services.saves.status(),
+        peers: peers(services),
+    }
+}
+
+/// What the transport knows; nothing on a node that listens for no others.
+fn peers(services: &Services) -> PeersStatus {
+    let Some(transport) = services.shard.transport_status() else { return PeersStatus::default() };
+    let link = |(id, link): (_, LinkStatus)| PeerStatus {
+        id,
+        address: link.address,
+        is_connected: link.state == LinkState::Connected,
+        sent: link.sent,
+        dropped: link.dropped,
+        received: link.received,
+        opened: link.opened,
+    };
+    PeersStatus {
+        links: transport.links.into_iter().map(link).collect(),
+        refused: transport.refused,
+        tunnels_open: transport.tunnels.open,
+        tunnels_opened: transport.tunnels.opened,
+        tunnels_served: transport.tunnels.served,
+        tunnel_sent_bytes: transport.tunnels.bytes_sent,
+        tunnel_received_bytes: transport.tunnels.bytes_received,
     }
 }
 

@@ -291,3 +291,18 @@ fn dataset(snapshot: &Snapshot<'_>) -> u64 {
 fn overhead(snapshot: &Snapshot<'_>) -> u64 {
     snapshot.status.memory_used_bytes() - dataset(snapshot)
 }
+
+pub(super) const PEERS: &[Field] = &[
+    moves("peers_refused", "a node that is not let in", |s| s.status.peers.refused.to_string()),
+    moves("tunnels_open", "a client on `proxy-port`", |s| s.status.peers.tunnels_open.to_string()),
+    moves("tunnels_opened", "a client that is taken to the leader", |s| {
+        s.status.peers.tunnels_opened.to_string()
+    }),
+    moves("tunnels_served", "a client that another node brings", |s| {
+        s.status.peers.tunnels_served.to_string()
+    }),
+    moves("tunnel_sent_bytes", "a byte in a tunnel", |s| s.status.peers.tunnel_sent_bytes.to_string()),
+    moves("tunnel_received_bytes", "a byte in a tunnel", |s| {
+        s.status.peers.tunnel_received_bytes.to_string()
+    }),
+];

@@ -131,3 +131,17 @@ pub(super) fn levels(snapshot: &Snapshot<'_>) -> Lines {
         })
         .collect()
 }
+
+pub(super) fn peers(snapshot: &Snapshot<'_>) -> Lines {
+    let links = snapshot.status.peers.links.iter().enumerate();
+    links
+        .map(|(at, peer)| {
+            let state = if peer.is_connected { "up" } else { "down" };
+            let line = format!(
+                "id={:016x},address={},state={state},sent={},dropped={},received={},opened={}",
+                peer.id, peer.address, peer.sent, peer.dropped, peer.received, peer.opened
+            );
+            (format!("peer{at}"), line)
+        })
+        .collect()
+}

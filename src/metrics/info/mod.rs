@@ -73,6 +73,7 @@ const SECTIONS: &[Section] = &[
     Section { title: "Raft", default: true, fields: fields::RAFT, list: Some(lists::members) },
     Section { title: "Executor", default: true, fields: fields::EXECUTOR, list: None },
     Section { title: "Lsm", default: true, fields: fields::LSM, list: Some(lists::levels) },
+    Section { title: "Peers", default: true, fields: fields::PEERS, list: Some(lists::peers) },
 ];
 
 /// The text of INFO with these arguments: names of sections in any case, `default`, `all` and `everything`; none means

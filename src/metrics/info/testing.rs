@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::metrics::peers::{PeerStatus, PeersStatus};
 use crate::metrics::process::Usage;
 use crate::metrics::status::*;
 use crate::metrics::{Counter, HttpKey, Stats};
@@ -125,6 +126,23 @@ pub(crate) fn eventful() -> NodeStatus {
             last_time: Some(Duration::from_secs(3)),
             last_failed: true,
             running_for: Some(Duration::from_secs(1)),
+        },
+        peers: PeersStatus {
+            links: vec![PeerStatus {
+                id: 12,
+                address: "b.example:5001".to_string(),
+                is_connected: true,
+                sent: 70,
+                dropped: 2,
+                received: 60,
+                opened: 1,
+            }],
+            refused: 4,
+            tunnels_open: 1,
+            tunnels_opened: 3,
+            tunnels_served: 2,
+            tunnel_sent_bytes: 900,
+            tunnel_received_bytes: 800,
         },
     }
 }

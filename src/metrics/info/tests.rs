@@ -62,6 +62,7 @@ fn lists_have_a_line_for_each() {
         "errorstat_ERR:count=1",
         "db0:keys=10,expires=4,avg_ttl=0",
         "lsm_level1:tables=3,bytes=9000",
+        "peer0:id=000000000000000c,address=b.example:5001,state=up,sent=70,dropped=2,received=60,opened=1",
         "master_replid:000000000000000000000000000000000000beef",
         "role:master",
         "connected_slaves:2",

@@ -86,7 +86,7 @@ const fn many(
 }
 
 fn metrics() -> impl Iterator<Item = &'static Metric> {
-    [rows::SISYPHUSDB, rows::REDIS, rows::OWN].into_iter().flatten()
+    [rows::SISYPHUSDB, rows::REDIS, rows::OWN, rows::PEERS].into_iter().flatten()
 }
 
 /// The text of `/metrics`.

@@ -258,3 +258,40 @@ pub(super) const OWN: &[Metric] = &[
         samples::command_durations,
     ),
 ];
+
+pub(super) const PEERS: &[Metric] = &[
+    many("sisyphus_peer_connected", "Whether there is a stream to a peer.", Kind::Gauge, |s| {
+        samples::by_peer(s, |peer| u64::from(peer.is_connected))
+    }),
+    many("sisyphus_peer_messages_sent_total", "Messages sent to a peer.", Kind::Counter, |s| {
+        samples::by_peer(s, |peer| peer.sent)
+    }),
+    many(
+        "sisyphus_peer_messages_dropped_total",
+        "Messages for a peer that were thrown away.",
+        Kind::Counter,
+        |s| samples::by_peer(s, |peer| peer.dropped),
+    ),
+    many("sisyphus_peer_messages_received_total", "Messages from a peer.", Kind::Counter, |s| {
+        samples::by_peer(s, |peer| peer.received)
+    }),
+    many("sisyphus_peer_streams_opened_total", "Streams opened to a peer.", Kind::Counter, |s| {
+        samples::by_peer(s, |peer| peer.opened)
+    }),
+    counter("sisyphus_peers_refused_total", "Nodes not let in, or cut off.", |s| s.status.peers.refused),
+    gauge("sisyphus_tunnels_open", "Tunnels from and to other nodes.", |s| {
+        s.status.peers.tunnels_open as f64
+    }),
+    counter("sisyphus_tunnels_opened_total", "Tunnels opened to other nodes.", |s| {
+        s.status.peers.tunnels_opened
+    }),
+    counter("sisyphus_tunnels_served_total", "Tunnels opened by other nodes.", |s| {
+        s.status.peers.tunnels_served
+    }),
+    counter("sisyphus_tunnel_sent_bytes_total", "Bytes sent through tunnels.", |s| {
+        s.status.peers.tunnel_sent_bytes
+    }),
+    counter("sisyphus_tunnel_received_bytes_total", "Bytes received through tunnels.", |s| {
+        s.status.peers.tunnel_received_bytes
+    }),
+];

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::counters::Counter;
 use super::super::histogram::Latencies;
 use super::super::info::Snapshot;
+use super::super::peers::PeerStatus;
 use super::super::stats::CommandTotals;
 use super::super::status::{DatabaseStatus, LevelStatus, Role};
 use super::{Sample, Value};
@@ -46,6 +47,14 @@ pub(super) fn by_level(snapshot: &Snapshot<'_>, value: fn(&LevelStatus) -> u64) 
             value: Value::Count(value(level)),
         })
         .collect()
+}
+
+pub(super) fn by_peer(snapshot: &Snapshot<'_>, value: fn(&PeerStatus) -> u64) -> Vec<Sample> {
+    let sample = |peer: &PeerStatus| Sample {
+        labels: vec![("peer", format!("{:016x}", peer.id)), ("address", peer.address.clone())],
+        value: Value::Count(value(peer)),
+    };
+    snapshot.status.peers.links.iter().map(sample).collect()
 }
 
 pub(super) fn by_database(snapshot: &Snapshot<'_>, value: fn(&DatabaseStatus) -> f64) -> Vec<Sample> {
