@@ -28,6 +28,15 @@ enum Change {
     Move(String, String, Target),
 }
 
+impl Change {
+    fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Add(_, target) | Self::Move(_, _, target) => Some(target),
+            Self::Remove(_) => None,
+        }
+    }
+}
+
 /// Where a file or directory is found, by the latest name it was given.
 #[derive(Clone, Default)]
 struct Place {
@@ -226,14 +235,15 @@ impl Tree {
         self.sweep();
     }
 
-    /// Forgets what no name reaches, living or durable, and nobody has open.
+    /// Forgets what no name reaches, living, durable, or in between, where a crash may go back to, and nobody has open.
     fn sweep(&mut self) {
         let mut used = BTreeSet::new();
         let mut reached = vec![ROOT];
         while let Some(id) = reached.pop() {
             used.insert(Target::Directory(id));
             let directory = &self.directories[&id];
-            for target in directory.live.values().chain(directory.durable.values()) {
+            let unsynced = directory.unsynced.iter().filter_map(Change::target);
+            for target in directory.live.values().chain(directory.durable.values()).chain(unsynced) {
                 match *target {
                     Target::File(_) => {
                         used.insert(*target);
