@@ -99,6 +99,8 @@ pub enum Bug {
     RaftChangeUnchecked,
     /// The voters change at once, without a joint configuration.
     RaftChangeNotJoint,
+    /// A leader reads by its lease what it has published, although a follower may have shown more.
+    LeaseBehindFollowers,
 }
 
 #[cfg(feature = "planted-bugs")]

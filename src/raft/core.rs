@@ -362,9 +362,13 @@ impl Raft {
     }
 
     /// The first entry of this node's leadership: who reads by the lease reads what has applied it, and so whatever earlier
-    /// leaders have answered. 0 if this node does not lead.
+    /// leaders have answered. When followers read too, it is all that is committed: they may have shown it already, since what
+    /// is committed is applied elsewhere while this node's own disk still writes it. 0 if this node does not lead.
     pub fn lease_index(&self) -> Index {
         match &self.state {
+            State::Leader(leader) if leader.read_elsewhere && !bugs::on(Bug::LeaseBehindFollowers) => {
+                leader.noop.max(self.commit_index)
+            }
             State::Leader(leader) => leader.noop,
             State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => 0,
         }

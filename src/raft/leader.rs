@@ -38,6 +38,8 @@ pub(super) struct Leader {
     pub(super) transfer: Option<Transfer>,
     /// The leadership was offered to another: from then on nothing is known without asking.
     pub(super) lease_over: bool,
+    /// A follower was told from where on it may read: it may have applied, and shown, what is committed and not applied here.
+    pub(super) read_elsewhere: bool,
     pub(super) change: Option<Pending>,
     /// Index and bytes of the bodies that were appended here and are not committed.
     uncommitted: VecDeque<(Index, usize)>,
@@ -71,6 +73,7 @@ impl Raft {
             heartbeat_at: now,
             transfer: None,
             lease_over: false,
+            read_elsewhere: false,
             change: None,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,

@@ -98,11 +98,14 @@ impl Raft {
         }
     }
 
-    fn proved(&self, read: Read, outputs: &mut Vec<Output>) {
+    fn proved(&mut self, read: Read, outputs: &mut Vec<Output>) {
         let index = read.index;
         match read.reader {
             Reader::Here(number) => outputs.push(Output::Permit { number, index }),
             Reader::There(to, read) => {
+                if let State::Leader(leader) = &mut self.state {
+                    leader.read_elsewhere = true;
+                }
                 let known = self.progress(to).map_or(0, super::progress::Progress::match_index);
                 let commit = self.commit_index.min(known);
                 self.send(to, Body::ReadIndexReply { read, index: Some(index), commit }, outputs);

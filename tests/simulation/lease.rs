@@ -8,7 +8,7 @@ use sisyphusdb::{
     disk::{Disk, SimDisk},
     driver::{Core, Errand, Scratch, recover},
     log::Position,
-    raft::{Body, Configuration, Input, Message, Role},
+    raft::{Body, Configuration, Input, Message, Proposal, ProposalId, Role},
 };
 
 use super::{full_disk::setup, world::SimClock};
@@ -100,6 +100,35 @@ fn a_lease_says_nothing_of_what_an_earlier_leadership_published() {
     assert!(a_lease_is_good_for_what_its_leadership_has_applied(), "what is published is of term 1");
     assert!(
         !bugs::with(Bug::LeaseOnOldView, a_lease_is_good_for_what_its_leadership_has_applied),
+        "the planted bug is not found"
+    );
+}
+
+/// A follower has read what is committed by the other two, while this leader's own disk has not written it.
+fn a_lease_waits_for_what_followers_have_shown() -> bool {
+    let mut node = Node::new();
+    node.lead(1);
+    node.run_executor();
+    node.hear(1, Body::ReadIndex { read: 7 });
+    assert!(node.core.lease_permit(&node.clock).is_some(), "everything is applied");
+    let id = ProposalId { term: 1, chain: 1, n: 1 };
+    let now = node.now();
+    let proposal = Proposal { id, body: bytes::Bytes::from_static(b"entry") };
+    node.core.step_raft(now, Input::Propose(proposal), &mut Vec::new());
+    let index = node.last().index;
+    for from in [2, 3] {
+        let message = Message { from, to: 1, term: 1, body: Body::Matched { index } };
+        node.core.step_raft(now, Input::Message(message), &mut Vec::new());
+    }
+    assert!(node.core.commit_index() == index, "two of three have it");
+    node.core.lease_permit(&node.clock).is_none()
+}
+
+#[test]
+fn a_lease_is_no_older_than_what_followers_have_shown() {
+    assert!(a_lease_waits_for_what_followers_have_shown(), "a follower may have shown more");
+    assert!(
+        !bugs::with(Bug::LeaseBehindFollowers, a_lease_waits_for_what_followers_have_shown),
         "the planted bug is not found"
     );
 }
