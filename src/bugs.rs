@@ -99,8 +99,20 @@ pub enum Bug {
     RaftChangeUnchecked,
     /// The voters change at once, without a joint configuration.
     RaftChangeNotJoint,
+    /// A node says of its term, and of whom it voted for, what is not durable yet.
+    RaftTermToldBeforeDurable,
+    /// A snapshot takes the place of a log that has all that is in it, and more.
+    RaftSnapshotOverLog,
+    /// A read waits for nothing to be applied.
+    RaftReadIndexForgotten,
     /// A leader reads by its lease what it has published, although a follower may have shown more.
     LeaseBehindFollowers,
+    /// The log tries a failed sync again, and believes it.
+    LogSyncRetried,
+    /// What a leader has evaluated is answered when it is deposed, as if it were applied.
+    AnswersOutliveLeadership,
+    /// What may have been appended is reported as not done when the leadership ends.
+    UnknownToldAsNotDone,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -474,7 +474,14 @@ impl Executor {
         if let Some(mut leadership) = self.leadership.take() {
             self.permits = leadership.permits_asked;
             for piece in leadership.held.split_off(0).into_iter().flat_map(|held| held.pieces) {
-                outputs.push(Output::Lose(piece.recipient));
+                outputs.push(match bugs::on(Bug::AnswersOutliveLeadership) {
+                    true => Output::Answer(
+                        piece.recipient,
+                        Answer { reply: piece.reply, done: piece.done, deferred: piece.deferred },
+                    ),
+                    false if bugs::on(Bug::UnknownToldAsNotDone) => Output::GiveBack(piece.into_message()),
+                    false => Output::Lose(piece.recipient),
+                });
             }
             outputs.extend(leadership.stalled.drain(..).map(|(_, message)| Output::GiveBack(message)));
             self.unpublished = true;

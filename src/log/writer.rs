@@ -377,7 +377,11 @@ impl Log {
             return Ok(());
         }
         if !bugs::on(Bug::AcknowledgeBeforeSync) {
-            self.segment.file.sync().map_err(unsynced(&self.segment.path))?;
+            let synced = match self.segment.file.sync() {
+                Err(_) if bugs::on(Bug::LogSyncRetried) => self.segment.file.sync(),
+                synced => synced,
+            };
+            synced.map_err(unsynced(&self.segment.path))?;
             self.counters.syncs += 1;
         }
         self.durable = self.end;

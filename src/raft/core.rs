@@ -491,7 +491,10 @@ impl Raft {
     /// the term is durable (C14).
     pub(super) fn send_durably(&mut self, to: NodeId, body: Body, token: Token, outputs: &mut Vec<Output>) {
         let message = Message { from: self.id, to, term: self.term(), body };
-        let token = token.max(self.persistence.hard_state_token());
+        let token = match bugs::on(Bug::RaftTermToldBeforeDurable) {
+            true => token,
+            false => token.max(self.persistence.hard_state_token()),
+        };
         outputs.extend(self.persistence.hold(message, token).map(Output::Send));
     }
 

@@ -7,7 +7,10 @@ use super::{
     message::{Body, NodeId},
     rounds::{Read, Reader},
 };
-use crate::log::Index;
+use crate::{
+    bugs::{self, Bug},
+    log::Index,
+};
 
 /// Reads that came before the leader had committed anything in its term: what is committed by then is not known yet (E2).
 pub(super) type Waiting = Vec<Reader>;
@@ -64,7 +67,8 @@ impl Raft {
         if self.commit_index < leader.noop {
             return leader.waiting.push(reader);
         }
-        let read = Read { reader, index: self.commit_index };
+        let index = if bugs::on(Bug::RaftReadIndexForgotten) { 0 } else { self.commit_index };
+        let read = Read { reader, index };
         if now < lease_until {
             self.proved(read, outputs);
         } else if leader.rounds.wait(read) {
