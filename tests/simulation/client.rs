@@ -84,6 +84,15 @@ impl Mailbox {
     }
 }
 
+impl Mailbox {
+    /// The replies that have arrived since this was last called, whether more are to come or not, and why none will.
+    pub(super) fn take_parts(&self) -> (Vec<u8>, Option<Outcome>) {
+        let mut inbox = self.inbox.lock().unwrap();
+        inbox.done = false;
+        (std::mem::take(&mut inbox.reply), inbox.lost)
+    }
+}
+
 /// Where a client is in its work.
 #[derive(Debug)]
 enum Doing {
@@ -265,15 +274,25 @@ impl Client {
     }
 }
 
-/// Runs a command on `view` as a connection does, and returns its reply; `None` if the data cannot be read.
-pub(super) fn read(view: &keyspace::View<'_>, words: &[&str]) -> Option<Vec<u8>> {
+/// What became of a read on a view.
+pub(super) enum Answered {
+    Reply(Vec<u8>),
+    /// Only the executor can answer it.
+    Elsewhere,
+    /// The data cannot be read.
+    Failed,
+}
+
+/// Runs a command on `view` as a connection does.
+pub(super) fn read(view: &keyspace::View<'_>, words: &[&str]) -> Answered {
     let Step::Call(call) = step(words) else { unreachable!("the simulation uses commands on data") };
     let Handler::Read(run) = call.command.handler else { unreachable!("a read") };
     let mut reply = Outbox::new();
     match run(view, &call.args, &mut ReplyWriter::new(&mut reply, call.protocol)) {
-        Ok(()) => Some(reply.into_bytes().to_vec()),
-        Err(Failure::Local(_)) => None,
-        Err(Failure::Stop(_) | Failure::Client(_)) => panic!("{words:?} is a plain read"),
+        Ok(()) => Answered::Reply(reply.into_bytes().to_vec()),
+        Err(Failure::Local(_)) => Answered::Failed,
+        Err(Failure::Stop(_)) => Answered::Elsewhere,
+        Err(Failure::Client(_)) => panic!("{words:?} is a plain read"),
     }
 }
 
@@ -285,18 +304,18 @@ pub(super) fn call(words: &[&str]) -> Item {
     }
 }
 
-fn step(words: &[&str]) -> Step {
+pub(super) fn step(words: &[&str]) -> Step {
     let slices: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
     let args = Args::from_slices(&slices);
     let command = command::resolve(&args).unwrap();
     Step::Call(Call { command, args, db: 0, protocol: Protocol::Resp2, silent: false })
 }
 
-fn transaction(steps: Vec<Step>, watch: Option<Arc<Watch>>) -> Item {
+pub(super) fn transaction(steps: Vec<Step>, watch: Option<Arc<Watch>>) -> Item {
     Item::Transaction(Transaction { steps, watch, protocol: Protocol::Resp2, silent: false })
 }
 
-fn watch(watch: &Arc<Watch>, key: &str) -> Item {
+pub(super) fn watch(watch: &Arc<Watch>, key: &str) -> Item {
     Item::Watch(WatchCall {
         watch: Arc::clone(watch),
         keys: vec![bytes::Bytes::copy_from_slice(key.as_bytes())],

@@ -1,37 +1,39 @@
 //! Several nodes, each whole, on simulated disks, clocks and a simulated network: which inbox is served next, which message
-//! arrives, when a job completes and who dies is drawn from a seed.
+//! arrives, when a job completes, who dies and who joins is drawn from a seed.
 
+mod faults;
+mod invariants;
+mod machine;
+mod members;
+mod met;
+mod network;
 mod reads;
 mod snapshots;
+mod tests;
+mod workload;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, atomic::Ordering},
 };
 
 use sisyphusdb::{
-    disk::{Disk, SimDisk},
-    driver::{CONNECTION_READS, Core, Errand, Fatal, Scratch, Setup, Task, recover},
-    executor::{Executor, Input, Item, Limits, Message, Next, Recipient, Reserve, Tuning},
-    keyspace, log,
-    lsm::{self, Access},
-    raft::{self, Configuration, NodeId, Reading, Role, Timing},
+    driver::CONNECTION_READS,
+    executor::{Input, Item, Message, Recipient},
+    keyspace,
+    lsm::Access,
+    raft::{self, Configuration, NodeId, Role, Timing},
 };
 
-use tokio::sync::oneshot;
+use self::{invariants::Ledger, machine::Machine, met::Met, workload::Workload};
+use super::client::{Client, Mailbox, bulk, call};
 
-use super::{
-    client::{Client, Mailbox, bulk, call},
-    world::SimClock,
-};
+/// Room on a disk that no node here ever needs.
+const PLENTY_BYTES: u64 = 600_000;
 
-/// Something that takes time on a machine.
-enum Job {
-    Task(Task),
-    Fetch(Reading, log::Index, usize),
-    /// Sends a snapshot to a node, in a term, when the executor has given out the job that makes it.
-    Ship(NodeId, log::Term, oneshot::Receiver<lsm::CheckpointJob>),
-}
+/// Operations that a run has at least.
+const OPERATIONS_MIN: u64 = 500;
 
 /// A snapshot under way.
 struct Transfer {
@@ -40,131 +42,83 @@ struct Transfer {
     files: Vec<(String, Vec<u8>)>,
 }
 
-/// A node that is up.
-struct Up {
-    core: Core,
-    jobs: Vec<Job>,
-    next: Next,
-    scratch: Scratch,
-    /// Reads that may be served when this is applied.
-    permitted: Vec<(Read, log::Index)>,
-    asked: Vec<(u64, Read)>,
-    /// Who sent the snapshot that is being installed.
-    receives_from: Option<NodeId>,
-}
-
-/// A read of the string of a client, and what was acknowledged when it arrived.
-#[derive(Clone, Copy)]
-struct Read {
-    client: usize,
-    acknowledged: u64,
-}
-
-/// A read that goes through the executor, and what was acknowledged when it was sent.
-struct Question {
-    mailbox: Arc<Mailbox>,
-    read: Read,
-    to: usize,
-}
-
-/// A machine and its node, which may be down.
-struct Machine {
-    id: NodeId,
-    disk: SimDisk,
-    clock: SimClock,
-    /// How much its clock shows of 1,000 µs.
-    rate: u64,
-    up: Option<Up>,
-    ran_before: bool,
-}
-
-/// What a run met.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Met {
-    pub(super) crashes: u64,
-    pub(super) acknowledged: u64,
-    pub(super) elections: u64,
-    pub(super) deposed_with_unacknowledged: u64,
-    pub(super) truncations: u64,
-    pub(super) lease_reads: u64,
-    pub(super) index_reads: u64,
-    pub(super) follower_reads: u64,
-    pub(super) executor_reads: u64,
-    pub(super) fetches: u64,
-    pub(super) swaps: u64,
-    pub(super) transfers: u64,
-    pub(super) snapshots: u64,
-    pub(super) discarded: u64,
-}
-
-impl Met {
-    pub(super) fn add(&mut self, other: Self) {
-        self.crashes += other.crashes;
-        self.acknowledged += other.acknowledged;
-        self.elections += other.elections;
-        self.deposed_with_unacknowledged += other.deposed_with_unacknowledged;
-        self.truncations += other.truncations;
-        self.lease_reads += other.lease_reads;
-        self.index_reads += other.index_reads;
-        self.follower_reads += other.follower_reads;
-        self.executor_reads += other.executor_reads;
-        self.fetches += other.fetches;
-        self.swaps += other.swaps;
-        self.transfers += other.transfers;
-        self.snapshots += other.snapshots;
-        self.discarded += other.discarded;
-    }
+/// What kind of world a run takes place in.
+struct Weather {
+    timing: Timing,
+    /// The longest of most steps of time, in µs.
+    pace_us: u64,
+    /// How likely a message is lost, doubled, and overtakes others, of 100.
+    loss: u8,
+    doubling: u8,
+    overtaking: u8,
+    /// Whether the membership changes.
+    churn: bool,
 }
 
 /// The machines, the network between them, and the clients.
 pub(super) struct Cluster {
     machines: Vec<Machine>,
     network: VecDeque<raft::Message>,
+    /// What arrived for nodes that are paused.
+    backlogs: BTreeMap<NodeId, Vec<raft::Message>>,
     transfers: Vec<Transfer>,
     /// Links on which nothing arrives.
     cut_links: Vec<(NodeId, NodeId)>,
+    /// Nothing goes wrong now.
+    is_healed: bool,
     /// Each client, and the machine that has its message.
     clients: Vec<(Client, Option<usize>)>,
-    questions: Vec<Question>,
+    workload: Workload,
+    ledger: Ledger,
     rng: fastrand::Rng,
-    timing: Timing,
-    /// How likely a message is lost, of 100.
-    loss: u8,
+    weather: Weather,
+    now_us: u64,
     next_read: u64,
-    pub(super) met: Met,
+    next_change: u64,
+    /// Every node that was in a configuration of anybody's.
+    members_ever: BTreeSet<NodeId>,
+    met: Met,
 }
 
 impl Cluster {
-    pub(super) fn new(seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let count = if rng.u8(..4) == 0 { 5 } else { 3 };
-        let machine = |id, rng: &mut fastrand::Rng| Machine {
-            id,
-            disk: SimDisk::new(rng.u64(..)),
-            clock: SimClock::default(),
-            rate: rng.u64(980..=1_020),
-            up: None,
-            ran_before: false,
-        };
-        let timing = match rng.bool() {
-            true => Timing { promise_us_max: 100_000, ..Timing::default() },
-            false => Timing {
+        let timing = match rng.u8(..4) {
+            0 => Timing::default(),
+            1 => Timing { promise_us_max: 100_000, ..Timing::default() },
+            _ => Timing {
                 heartbeat_us: 6_000,
                 promise_us: 20_000,
                 promise_us_max: 20_000,
                 election_us: 30_000,
             },
         };
+        let weather = Weather {
+            timing,
+            pace_us: [300, 1_000, 3_000][rng.usize(..3)],
+            loss: [0, 0, 3, 15][rng.usize(..4)],
+            doubling: [0, 3, 20][rng.usize(..3)],
+            overtaking: [0, 10, 40][rng.usize(..3)],
+            churn: rng.u8(..3) != 0,
+        };
+        let configuration = Configuration::of_voters((1..=count).map(|id| (id, bytes::Bytes::new())));
+        let machines = (1..=count).map(|id| Machine::new(id, configuration.clone(), &mut rng)).collect();
         let mut cluster = Self {
-            machines: (1..=count).map(|id| machine(id, &mut rng)).collect(),
+            machines,
             network: VecDeque::new(),
+            backlogs: BTreeMap::new(),
             transfers: Vec::new(),
             cut_links: Vec::new(),
-            clients: (1..=4).map(|id| (Client::new(id), None)).collect(),
-            questions: Vec::new(),
-            timing,
-            loss: [0, 0, 3, 15][rng.usize(..4)],
+            is_healed: false,
+            clients: (1..=2).map(|id| (Client::new(id), None)).collect(),
+            workload: Workload::new(5),
+            ledger: Ledger::default(),
+            weather,
+            now_us: 0,
             next_read: CONNECTION_READS,
+            next_change: 0,
+            members_ever: (1..=count).collect(),
             met: Met::default(),
             rng,
         };
@@ -172,135 +126,9 @@ impl Cluster {
         cluster
     }
 
-    fn setup(&mut self, at: usize) -> Setup {
-        let cache = Arc::new(lsm::Cache::new(self.rng.u64(4_000..200_000)));
-        let memtable_bytes = self.rng.usize(8_000..60_000);
-        let voters = self.machines.iter().map(|machine| (machine.id, bytes::Bytes::new()));
-        let machine = &self.machines[at];
-        Setup {
-            node_id: machine.id,
-            ran_before: machine.ran_before,
-            configuration: Configuration::of_voters(voters),
-            seed: self.rng.u64(..),
-            tree: lsm::Options {
-                graves: Some(keyspace::DEAD),
-                ..lsm::Options::new(keyspace::FAMILIES, cache, memtable_bytes)
-            },
-            log: log::Options { segment_bytes: 64 * self.rng.u64(64..512), spares: 2 },
-            limits: Limits {
-                in_flight_bytes_max: 20_000,
-                entry_bytes_max: 10_000,
-                backlog_bytes_max: 1 << 20,
-                reserve: Reserve::default(),
-            },
-            tuning: Tuning {
-                limits: keyspace::Limits::default(),
-                slow_ns: u64::MAX,
-                reply_bytes_max: 10_000,
-            },
-            timing: self.timing,
-            bounds: raft::Bounds {
-                uncommitted_bytes_max: self.rng.usize(500..8_000),
-                inflight_bytes_max: self.rng.usize(500..8_000),
-                message_bytes_max: self.rng.usize(300..4_000),
-                cache_bytes_max: self.rng.usize(300..8_000),
-                kept_bytes: [0, 0, self.rng.u64(0..20_000)][self.rng.usize(..3)],
-                kept_bytes_max: self.rng.u64(20_000..100_000),
-            },
-        }
-    }
-
-    fn start(&mut self, at: usize) {
-        let setup = self.setup(at);
-        let cold_percent = self.rng.u8(..60);
-        let machine = &mut self.machines[at];
-        machine.disk.set_cold_percent(cold_percent);
-        let disk: Arc<dyn Disk> = Arc::new(machine.disk.clone());
-        let core = recover(&disk, setup, &machine.clock).expect("the node starts on a disk that is well");
-        machine.ran_before = true;
-        machine.up = Some(Up {
-            core,
-            jobs: Vec::new(),
-            next: Next::Idle,
-            scratch: Scratch::default(),
-            permitted: Vec::new(),
-            asked: Vec::new(),
-            receives_from: None,
-        });
-    }
-
-    fn crash(&mut self, at: usize) {
-        let machine = &mut self.machines[at];
-        let Some(up) = machine.up.take() else { return };
-        self.met.crashes += 1;
-        machine.disk.crash();
-        for (client, with) in &mut self.clients {
-            if *with == Some(at) {
-                client.lose_touch();
-                *with = None;
-            }
-        }
-        self.questions.retain(|question| question.to != at);
-        let id = machine.id;
-        if let Some(sender) = up.receives_from {
-            let sender = self.machine(sender);
-            self.step_raft(sender, raft::Input::SnapshotEnded(id));
-        }
-        let others: Vec<usize> = (0..self.machines.len()).filter(|other| *other != at).collect();
-        others.into_iter().for_each(|other| self.step_raft(other, raft::Input::Unreachable(id)));
-    }
-
-    fn step_raft(&mut self, at: usize, input: raft::Input) {
-        let machine = &mut self.machines[at];
-        if let Some(up) = &mut machine.up {
-            up.core.step_raft(machine.clock.us.load(Ordering::Relaxed), input, &mut Vec::new());
-            self.run_errands(at);
-        }
-    }
-
-    fn run_errands(&mut self, at: usize) {
-        let machine = &mut self.machines[at];
-        let Some(up) = &mut machine.up else { return };
-        let (id, mut ended) = (machine.id, None);
-        for errand in up.core.take_errands() {
-            match errand {
-                Errand::Send(message) => self.network.push_back(message),
-                Errand::Fetch(reading, from, bytes_max) => {
-                    self.met.fetches += 1;
-                    up.jobs.push(Job::Fetch(reading, from, bytes_max));
-                }
-                Errand::Permit(number, index) => {
-                    let asked =
-                        up.asked.iter().position(|(asked, _)| *asked == number).expect("it was asked for");
-                    up.permitted.push((up.asked.swap_remove(asked).1, index));
-                }
-                Errand::NoPermit(number) => up.asked.retain(|(asked, _)| *asked != number),
-                Errand::Changed(Role::Leader, ..) => self.met.elections += 1,
-                Errand::Changed(..) | Errand::Configured(..) | Errand::Removed => {}
-                Errand::SendSnapshot(to, term) => {
-                    let (job, made) = oneshot::channel();
-                    up.core.executor.push_quietly(Input::Checkpoint(job));
-                    up.jobs.push(Job::Ship(to, term, made));
-                }
-                Errand::Installed(_) => {
-                    self.met.snapshots += 1;
-                    ended = up.receives_from.take();
-                }
-                Errand::Discard(_) => {
-                    self.met.discarded += 1;
-                    ended = up.receives_from.take();
-                }
-                Errand::Changing(..) => panic!("nobody changes the membership"),
-            }
-        }
-        if let Some(sender) = ended {
-            let sender = self.machine(sender);
-            self.step_raft(sender, raft::Input::SnapshotEnded(id));
-        }
-    }
-
     /// Runs `steps` steps in which everything goes wrong that can.
-    pub(super) fn run(&mut self, steps: u32, fault_of: u16) {
+    fn run(&mut self, steps: u32, fault_of: u16) {
+        self.is_healed = false;
         for _ in 0..steps {
             if self.rng.u16(..fault_of) == 0 {
                 self.fault();
@@ -311,11 +139,15 @@ impl Cluster {
 
     fn step(&mut self) {
         let at = self.rng.usize(..self.machines.len());
-        let done = match self.rng.u8(..25) {
-            0..=7 => {
-                self.deliver();
-                Ok(())
-            }
+        let kind = self.rng.u8(..27);
+        // What is under way between machines goes on, whoever is paused.
+        if self.is_paused(at) && !matches!(kind, 0..=7 | 18..=21 | 23) {
+            return;
+        }
+        if self.is_stalled(at) && matches!(kind, 12..=17) {
+            return;
+        }
+        let done = match kind {
             8..=11 => self.executor_step(at),
             12..=15 => self.log_step(at),
             16 | 17 => self.job_step(at),
@@ -327,68 +159,44 @@ impl Cluster {
         self.survive(at, done);
     }
 
-    /// A node ends when its machine dies, and for no other reason here.
-    fn survive(&mut self, at: usize, done: Result<(), Fatal>) {
-        if let Err(fatal) = done {
-            let died = self.machines[at].disk.is_stopped();
-            assert!(died, "node {} ended although its disk was well: {fatal}", self.machines[at].id);
-            self.crash(at);
-        }
-    }
-
-    fn other_step(&mut self, at: usize, which: u8) {
-        match which {
+    fn other_step(&mut self, at: usize, kind: u8) {
+        match kind {
+            0..=7 => self.deliver(),
             18 => {
-                let us = if self.rng.u8(..100) == 0 { self.rng.u64(..60_000) } else { self.rng.u64(..1_000) };
+                let election_us = self.weather.timing.election_us;
+                let us = match self.rng.u8(..100) {
+                    0 => self.rng.u64(..2 * election_us),
+                    _ => self.rng.u64(..self.weather.pace_us),
+                };
                 self.pass(us);
             }
-            19 | 20 => self.client_step(),
-            21 => self.begin_to_read(at),
-            22 => match self.rng.bool() {
-                true => self.read(at),
-                false => self.ask_executor(at),
-            },
+            19 => self.client_step(),
+            20 | 21 => self.session_step(),
+            22 => self.begin_to_read(at),
             23 => self.receive(),
-            _ => self.submit(at, Input::Wake),
+            24 => self.read(at),
+            25 => self.submit(at, Input::Wake),
+            _ if self.rng.u8(..20) == 0 => self.submit(at, Input::Tick),
+            _ => self.session_step(),
         }
     }
 
     fn pass(&mut self, us: u64) {
+        self.now_us += us;
         for at in 0..self.machines.len() {
             let machine = &self.machines[at];
-            let now = machine.clock.us.fetch_add(us * machine.rate / 1_000, Ordering::Relaxed) + us;
-            if machine.up.as_ref().is_some_and(|up| up.core.deadline() <= now) {
+            let passed = us * machine.rate / 1_000;
+            let now = machine.clock.us.fetch_add(passed, Ordering::Relaxed) + passed;
+            let is_due = machine.up.as_ref().is_some_and(|up| up.core.deadline() <= now);
+            if is_due && !self.is_paused(at) {
                 self.step_raft(at, raft::Input::Tick);
             }
         }
-    }
-
-    fn deliver(&mut self) {
-        let waiting = self.network.len();
-        if waiting == 0 {
-            return;
-        }
-        let at = if self.rng.u8(..10) == 0 { self.rng.usize(..waiting) } else { 0 };
-        let message = self.network.remove(at).expect("it waits");
-        let lost = self.rng.u8(..100) < self.loss || self.cut_links.contains(&(message.from, message.to));
-        if lost {
-            return;
-        }
-        if self.rng.u8(..40) == 0 {
-            self.network.push_back(message.clone());
-        }
-        let to = self.machine(message.to);
-        self.step_raft(to, raft::Input::Message(message));
+        self.wake();
     }
 
     fn machine(&self, id: NodeId) -> usize {
         self.machines.iter().position(|machine| machine.id == id).expect("there is such a machine")
-    }
-
-    fn submit(&self, at: usize, input: Input) {
-        if let Some(up) = &self.machines[at].up {
-            up.core.executor.push_quietly(input);
-        }
     }
 
     /// The machine whose node leads the latest term.
@@ -400,12 +208,36 @@ impl Cluster {
         leaders.filter(|(_, (_, leads))| *leads).max_by_key(|(_, (term, _))| *term).map(|(at, _)| at)
     }
 
-    fn client_step(&mut self) {
-        let at = self.rng.usize(..self.clients.len());
-        let to = match self.rng.u8(..8) {
+    /// A machine that a client tries: mostly the leader.
+    fn target(&mut self) -> usize {
+        match self.rng.u8(..8) {
             0 => self.rng.usize(..self.machines.len()),
             _ => self.leader().unwrap_or(0),
+        }
+    }
+
+    fn session_step(&mut self) {
+        let session = self.rng.usize(..self.workload.sessions());
+        // Some find the newest leader soon, and others stay where they are.
+        let is_clever = session < 2;
+        let goes_elsewhere = is_clever || self.rng.u8(..50) == 0;
+        let to = match self.workload.connected_to(session) {
+            Some(with) if !goes_elsewhere => with,
+            Some(_) | None => self.target(),
         };
+        let with = self.workload.connected_to(session);
+        let is_deposed = with.is_some() && self.leader().is_some_and(|leader| Some(leader) != with);
+        let patience = if is_clever && is_deposed { 4 } else { 2_000 };
+        if self.machines[to].up.is_some()
+            && let Some(message) = self.workload.act(session, to, patience, &mut self.rng)
+        {
+            self.submit(to, Input::Message(message));
+        }
+    }
+
+    fn client_step(&mut self) {
+        let at = self.rng.usize(..self.clients.len());
+        let to = self.target();
         let (client, with) = &mut self.clients[at];
         let before = (client.acknowledged, client.swaps_done);
         let goes_on = client.look();
@@ -413,8 +245,8 @@ impl Cluster {
             *with = None;
         }
         let message = goes_on.or_else(|| client.next(&mut self.rng));
-        self.met.acknowledged += client.acknowledged - before.0;
-        self.met.swaps += client.swaps_done - before.1;
+        self.met.add("acknowledged writes", client.acknowledged - before.0);
+        self.met.add("swaps of the shared counter", client.swaps_done - before.1);
         let Some(message) = message else { return };
         // Who watches goes on with the same node.
         let to = with.unwrap_or(to);
@@ -427,160 +259,48 @@ impl Cluster {
         }
     }
 
-    fn executor_step(&mut self, at: usize) -> Result<(), Fatal> {
-        let machine = &mut self.machines[at];
-        let Some(up) = &mut machine.up else { return Ok(()) };
-        let mut executor: Box<Executor> = up.core.executor.take_idle().expect("nobody else has it");
-        if up.next == Next::Idle {
-            match up.core.next_executor_batch(executor, &mut up.scratch) {
-                Some(taken) => executor = taken,
-                None => return Ok(()),
-            }
-        }
-        let may_block = up.next == Next::Block;
-        let was_leading = executor.is_leading();
-        let mut tasks = Vec::new();
-        let next =
-            up.core.executor_turn(&mut executor, &machine.clock, may_block, &mut up.scratch, &mut tasks);
-        let deposed = was_leading && !executor.is_leading();
-        up.core.executor.put_back(executor);
-        up.next = next?;
-        for task in tasks {
-            match task {
-                Task::Answer(recipient, answer) => recipient.deliver(answer),
-                Task::Lose(recipient) => {
-                    self.met.deposed_with_unacknowledged += u64::from(deposed);
-                    recipient.lose();
-                }
-                Task::GiveBack(message) => message.recipient.give_back(message.items),
-                Task::Ran(_) | Task::Failed(..) | Task::WakeAt(_) => {}
-                job @ (Task::Flush(_) | Task::Compact(_) | Task::Load(_) | Task::ResumeAt(_)) => {
-                    up.jobs.push(Job::Task(job));
-                }
-            }
-        }
-        self.run_errands(at);
-        Ok(())
-    }
-
-    fn log_step(&mut self, at: usize) -> Result<(), Fatal> {
-        let machine = &mut self.machines[at];
-        let Some(up) = &mut machine.up else { return Ok(()) };
-        let mut log = up.core.log.take_idle().expect("nobody else has it");
-        if self.rng.u8(..8) == 0 {
-            let idle = log.idle();
-            up.core.log.put_back(log);
-            idle?;
-            return Ok(());
-        }
-        let last = log.reader().last_index();
-        if let Some(log) = up.core.log_turn(log, &machine.clock, &mut up.scratch)? {
-            self.met.truncations += u64::from(log.reader().last_index() < last);
-            up.core.log.put_back(log);
-        }
-        self.run_errands(at);
-        Ok(())
-    }
-
-    fn job_step(&mut self, at: usize) -> Result<(), Fatal> {
-        let Some(up) = &mut self.machines[at].up else { return Ok(()) };
-        if up.jobs.is_empty() {
-            return Ok(());
-        }
-        let job = up.jobs.swap_remove(self.rng.usize(..up.jobs.len()));
-        let input = match job {
-            Job::Fetch(reading, from, bytes_max) => {
-                let log = up.core.log.take_idle().expect("nobody else has it");
-                let entries = log.reader().entries(from, bytes_max);
-                up.core.log.put_back(log);
-                self.step_raft(at, raft::Input::Fetched(reading, entries?));
-                return Ok(());
-            }
-            Job::Ship(to, term, job) => return self.ship(at, to, term, job),
-            Job::Task(Task::Flush(job)) => Input::Installed(job.run()?),
-            Job::Task(Task::Compact(job)) => Input::Installed(job.run()?),
-            Job::Task(Task::Load(load)) => load.run()?,
-            Job::Task(_) => Input::Resume,
-        };
-        self.submit(at, input);
-        Ok(())
-    }
-
-    fn fault(&mut self) {
-        let at = match self.leader() {
-            Some(leader) if self.rng.bool() => leader,
-            _ => self.rng.usize(..self.machines.len()),
-        };
-        let other = self.rng.usize(..self.machines.len());
-        let (id, other_id) = (self.machines[at].id, self.machines[other].id);
-        match self.rng.u8(..14) {
-            0 => self.crash(at),
-            1 if self.machines[at].up.is_some() => {
-                // It dies in the middle of something that it does with its disk.
-                let disk = &self.machines[at].disk;
-                disk.stop_at(disk.changes() + self.rng.u64(1..60));
-            }
-            1..=5 => {
-                for at in 0..self.machines.len() {
-                    if self.machines[at].up.is_none() {
-                        self.start(at);
-                    }
-                }
-            }
-            6 => {
-                self.cut_links.push((id, other_id));
-                if self.rng.bool() {
-                    self.cut_links.push((other_id, id));
-                }
-            }
-            7 => {
-                for peer in (0..self.machines.len()).filter(|peer| *peer != at) {
-                    let peer = self.machines[peer].id;
-                    self.cut_links.extend([(id, peer), (peer, id)]);
-                }
-            }
-            8..=10 => self.cut_links.clear(),
-            11 => {
-                // Every stream of this node is reset while it lives.
-                self.network.retain(|message| message.from != id && message.to != id);
-                for peer in (0..self.machines.len()).filter(|peer| *peer != at) {
-                    let peer_id = self.machines[peer].id;
-                    self.step_raft(peer, raft::Input::Unreachable(id));
-                    self.step_raft(at, raft::Input::Unreachable(peer_id));
-                }
-            }
-            12 => {
-                self.met.transfers += 1;
-                self.step_raft(at, raft::Input::Transfer(None));
-            }
-            _ => self.step_raft(at, raft::Input::Campaign),
-        }
-    }
-
-    /// Heals everything, and works on until all nodes have what the leader has; then compares them, byte by byte.
-    pub(super) fn heal(&mut self) {
+    /// Heals everything, and works on until all members have what the leader has; then compares them, byte by byte.
+    fn heal(&mut self) {
         self.cut_links.clear();
-        self.loss = 0;
+        self.is_healed = true;
         for at in 0..self.machines.len() {
             self.machines[at].disk.stop_at(u64::MAX);
-            if self.machines[at].up.is_none() {
-                self.start(at);
+            self.machines[at].stalled_until = 0;
+            self.machines[at].paused_until = 0;
+            self.give_room(at);
+            self.start(at);
+            self.step_raft(at, raft::Input::Unfit(false));
+        }
+        let members = |cluster: &Self| -> Vec<usize> {
+            (0..cluster.machines.len()).filter(|at| !cluster.machines[*at].is_retired).collect()
+        };
+        loop {
+            self.settle_members();
+            self.quiet(|cluster| {
+                cluster.clients.iter_mut().all(|(client, _)| !client.waits()) && !cluster.workload.waits()
+            });
+            self.check();
+            self.quiet(|cluster| {
+                let ends = members(cluster).into_iter().map(|at| {
+                    let up = cluster.machines[at].up.as_ref()?;
+                    Some((up.core.store().published().view.index(), up.core.last_index()))
+                });
+                let ends: Vec<_> = ends.collect();
+                let same =
+                    ends.iter().all(|end| end.is_some_and(|end| Some(end) == ends[0] && end.0 == end.1));
+                same || cluster.has_outsiders()
+            });
+            // A change that somebody had in its log may have come through after all.
+            if !self.has_outsiders() {
+                break;
             }
         }
-        self.quiet(|cluster| cluster.clients.iter_mut().all(|(client, _)| !client.waits()));
-        self.check();
-        self.quiet(|cluster| {
-            let ends = cluster
-                .machines
-                .iter()
-                .filter_map(|machine| machine.up.as_ref())
-                .map(|up| (up.core.store().published().view.index(), up.core.last_index()));
-            let ends: Vec<_> = ends.collect();
-            ends.len() == cluster.machines.len() && ends.iter().all(|end| *end == ends[0] && end.0 == end.1)
-        });
-        let first = self.contents(0);
-        for at in 1..self.machines.len() {
-            assert!(self.contents(at) == first, "nodes 1 and {} differ", at + 1);
+        let members = members(self);
+        let (data, membership) = (self.contents(members[0]), self.configuration_of(members[0]));
+        for at in members {
+            let id = self.machines[at].id;
+            assert!(self.contents(at) == data, "the data of node {id} differs");
+            assert!(self.configuration_of(at) == membership, "node {id} takes others for members");
         }
     }
 
@@ -590,6 +310,26 @@ impl Cluster {
             if done(self) {
                 return;
             }
+            self.quiet_rounds(1);
+        }
+        let nodes = self.machines.iter().filter_map(|machine| {
+            let up = machine.up.as_ref()?;
+            let gauges = up.core.gauges();
+            Some(up.core.with_raft(|raft| {
+                let (role, term, last) = (raft.role(), raft.term(), raft.last());
+                format!(
+                    "{}: {role:?} of {term}, {last:?}, {:?}, {gauges:?}",
+                    machine.id,
+                    raft.configuration()
+                )
+            }))
+        });
+        panic!("no progress after all was healed: {:#?}", nodes.collect::<Vec<_>>());
+    }
+
+    /// So many half milliseconds in which everything that is under way arrives.
+    fn quiet_rounds(&mut self, rounds: u32) {
+        for _ in 0..rounds {
             self.pass(500);
             (0..self.network.len()).for_each(|_| self.deliver());
             self.receive();
@@ -599,9 +339,7 @@ impl Cluster {
                     let done = turn(self, at);
                     self.survive(at, done);
                 }
-                if self.machines[at].up.is_none() {
-                    self.start(at);
-                }
+                self.start(at);
             }
             for (client, with) in &mut self.clients {
                 let message = client.look();
@@ -612,11 +350,6 @@ impl Cluster {
                 }
             }
         }
-        let nodes = self.machines.iter().filter_map(|machine| {
-            let up = machine.up.as_ref()?;
-            Some(up.core.with_raft(|raft| format!("{}: {:?} {:?}", machine.id, raft.role(), raft.last())))
-        });
-        panic!("no progress after all was healed: {:?}", nodes.collect::<Vec<_>>());
     }
 
     /// Asks the leader, and again if it is deposed.
@@ -629,9 +362,10 @@ impl Cluster {
             let items: VecDeque<Item> = VecDeque::from([call(words)]);
             self.submit(leader, Input::Message(Message::new(recipient, items)));
             let answer = std::cell::RefCell::new(None);
-            self.quiet(|_| {
+            let lives = self.machines[leader].lives;
+            self.quiet(|cluster| {
                 let taken = mailbox.take();
-                let done = taken.is_some();
+                let done = taken.is_some() || cluster.machines[leader].lives != lives;
                 *answer.borrow_mut() = taken;
                 done
             });
@@ -666,7 +400,7 @@ impl Cluster {
 
     /// All keys and values of a node, of all families.
     fn contents(&self, at: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let up = self.machines[at].up.as_ref().expect("all are up");
+        let up = self.machines[at].up.as_ref().expect("it is up");
         let view = &up.core.store().published().view;
         let mut contents = Vec::new();
         for family in 0..u8::try_from(keyspace::FAMILIES.len()).unwrap() {
@@ -681,19 +415,30 @@ impl Cluster {
         contents
     }
 
-    /// Hashes of everything that the disks were asked for.
-    pub(super) fn trace(&self) -> Vec<u64> {
-        self.machines.iter().map(|machine| machine.disk.trace_hash()).collect()
+    /// A hash of everything that the disks were asked for, and of everything that the sessions did.
+    fn trace(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.machines.iter().for_each(|machine| machine.disk.trace_hash().hash(&mut hasher));
+        self.workload.trace().hash(&mut hasher);
+        hasher.finish()
     }
 }
 
-/// Runs one seed to its end; returns what it met, and hashes of everything that the disks were asked for.
-pub(super) fn run(seed: u64) -> (Met, Vec<u64>) {
+/// Runs one seed to its end; returns what it met, and a hash of all that happened.
+fn run(seed: u64) -> (Met, u64) {
     let mut plan = fastrand::Rng::with_seed(seed ^ 0xc105);
     let mut cluster = Cluster::new(seed);
-    for _ in 0..plan.u32(1..4) {
+    for round in 0_u32.. {
         cluster.run(plan.u32(1_000..20_000), [100, 400, 2_000][plan.usize(..3)]);
         cluster.heal();
+        if OPERATIONS_MIN <= cluster.workload.operations && plan.bool() {
+            break;
+        }
+        assert!(round < 100, "the clients do not get far: {} operations", cluster.workload.operations);
     }
-    (cluster.met, cluster.trace())
+    cluster.workload.check();
+    cluster.met.add("operations", cluster.workload.operations);
+    cluster.met.add("operations of unknown outcome", cluster.workload.unknown);
+    let trace = cluster.trace();
+    (cluster.met, trace)
 }

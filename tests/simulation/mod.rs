@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod copy;
 mod full_disk;
+mod history;
 mod lease;
 mod permit;
 mod world;
@@ -219,69 +220,4 @@ fn a_view_that_is_held_for_long_is_noticed_by_the_tick_alone() {
 #[test]
 fn a_row_that_is_older_than_it_says_is_noticed() {
     assert_caught(Bug::RowCacheStale, 300);
-}
-
-#[test]
-fn a_cluster_keeps_what_it_acknowledged_through_everything() {
-    if let Some(seed) = number("SISYPHUSDB_SEED") {
-        cluster::run(seed);
-        return;
-    }
-    let mut met = cluster::Met::default();
-    // Twice as many: where the log is kept for those who are away, snapshots are rare.
-    for seed in 0..number("SISYPHUSDB_SEEDS").unwrap_or(2 * SEEDS) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| cluster::run(seed)));
-        let Ok((one, _)) = outcome else { panic!("seed {seed} fails") };
-        met.add(one);
-    }
-    let floors = [
-        (met.crashes, "crashes"),
-        (met.acknowledged, "acknowledged writes"),
-        (met.elections, "elections"),
-        (met.deposed_with_unacknowledged, "answers lost with a leadership"),
-        (met.truncations, "truncations"),
-        (met.lease_reads, "reads from a lease"),
-        (met.index_reads, "reads from a read index"),
-        (met.follower_reads, "reads on followers"),
-        (met.executor_reads, "reads through the executor"),
-        (met.fetches, "reads from the log"),
-        (met.swaps, "swaps of the shared counter"),
-        (met.transfers, "transfers"),
-        (met.snapshots, "snapshots"),
-        (met.discarded, "snapshots that were not needed"),
-    ];
-    for (count, what) in floors {
-        assert!(count >= 10, "only {count} {what}: {met:?}");
-    }
-}
-
-/// The bugs that the cluster notices, each within this many seeds.
-const NOTICED_BY_CLUSTER: &[(Bug, u64)] = &[
-    (Bug::AcknowledgeBeforeSync, 10),
-    (Bug::ReleaseAtProposal, 10),
-    (Bug::WatchIgnored, 10),
-    (Bug::LeadershipBeforeNoop, 10),
-    (Bug::StateOutsideTree, 10),
-    (Bug::FlushIndexTooHigh, 10),
-    (Bug::RaftVoteForgotten, 10),
-    (Bug::RaftVoteForOlderLog, 10),
-    (Bug::RaftReadBeforeNoop, 100),
-    (Bug::RaftTruncateUnchecked, 50),
-    (Bug::RaftHeartbeatCommitsUnknown, 150),
-    (Bug::RaftAcknowledgeBeforeDurable, 100),
-    (Bug::RaftDurableAfterTruncation, 100),
-];
-
-#[test]
-fn a_cluster_notices_planted_bugs() {
-    for (bug, within) in NOTICED_BY_CLUSTER {
-        let noticed = |seed: &u64| catch_unwind(AssertUnwindSafe(|| cluster::run(*seed))).is_err();
-        let seed = bugs::with(*bug, || (0..*within).find(noticed));
-        assert!(seed.is_some(), "{bug:?} is not noticed within {within} seeds");
-    }
-}
-
-#[test]
-fn the_same_seed_gives_the_same_cluster() {
-    assert_eq!(cluster::run(7).1, cluster::run(7).1);
 }

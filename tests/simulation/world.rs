@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -20,7 +20,7 @@ use sisyphusdb::{
     raft,
 };
 
-use super::client::{self, Client, Mailbox, bulk, call};
+use super::client::{self, Answered, Client, Mailbox, bulk, call};
 
 /// Permits that connections hold at once.
 const READERS_MAX: usize = 8;
@@ -29,12 +29,16 @@ const READERS_MAX: usize = 8;
 #[derive(Default)]
 pub(super) struct SimClock {
     pub(super) us: AtomicU64,
+    /// By how many ms somebody has set the wall clock on or back.
+    pub(super) wall_ms: AtomicI64,
 }
 
 impl Clock for SimClock {
     fn now(&self) -> Now {
         let us = self.us.load(Ordering::Relaxed);
-        Now { boot_us: us, wall_ms: 1_700_000_000_000 + us / 1000 }
+        let wall_ms =
+            (1_700_000_000_000 + us / 1000).saturating_add_signed(self.wall_ms.load(Ordering::Relaxed));
+        Now { boot_us: us, wall_ms }
     }
 
     fn boot_ns(&self) -> u64 {
@@ -307,9 +311,12 @@ impl World {
         }
         let reader = up.readers.swap_remove(self.rng.usize(..up.readers.len()));
         let view = reader.published.view(Access::Disk, 0, self.clock.now(), 0);
-        let Some(reply) = client::read(&view, &["GET", &format!("string:{}", reader.client + 1)]) else {
-            assert!(self.disk.is_stopped(), "a read failed although the disk was well");
-            return;
+        let reply = match client::read(&view, &["GET", &format!("string:{}", reader.client + 1)]) {
+            Answered::Reply(reply) => reply,
+            Answered::Elsewhere => panic!("the key never expires"),
+            Answered::Failed => {
+                return assert!(self.disk.is_stopped(), "a read failed although the disk was well");
+            }
         };
         let n = bulk(&reply).map_or(0, |text| text.parse().unwrap());
         let client = &self.clients[reader.client];

@@ -1,88 +1,99 @@
-//! Reads: from the lease, after a permit, on followers, and through the executor. None may miss what was acknowledged before.
+//! Reads beside the executor: from the lease, after a permit, and on followers.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use sisyphusdb::{
-    executor::{Clock, Input, Message, Published, Recipient},
+    executor::{Clock, Published},
+    log,
     lsm::Access,
     raft,
 };
 
 use super::{
-    super::client::{self, Mailbox, bulk, call},
-    Cluster, Question, Read,
+    super::client::{self, Answered, bulk},
+    Cluster,
+    workload::Read,
 };
+
+/// Reads of one node that are under way.
+#[derive(Default)]
+pub(super) struct Reads {
+    asked: Vec<(u64, Read)>,
+    /// Those that may be served when this is applied, in this term: in a later one the node may have applied what its leader
+    /// has not, and what is read by the lease there would be older.
+    permitted: Vec<(Read, log::Index, log::Term)>,
+    /// Those that have their view, and were descheduled before they looked.
+    late: Vec<(Read, Arc<Published>)>,
+}
+
+impl Reads {
+    pub(super) fn permit(&mut self, number: u64, index: log::Index, term: log::Term) {
+        let asked = self.asked.iter().position(|(asked, _)| *asked == number).expect("it was asked for");
+        self.permitted.push((self.asked.swap_remove(asked).1, index, term));
+    }
+
+    pub(super) fn refuse(&mut self, number: u64) {
+        self.asked.retain(|(asked, _)| *asked != number);
+    }
+}
 
 impl Cluster {
     /// A read arrives at a connection: with a lease it is served at once, else a permit is asked for.
     pub(super) fn begin_to_read(&mut self, at: usize) {
-        let client = self.rng.usize(..self.clients.len());
-        let read = Read { client, acknowledged: self.clients[client].0.acknowledged };
         let machine = &mut self.machines[at];
         let Some(up) = &mut machine.up else { return };
+        let read = self.workload.begin_read(&mut self.rng);
         if let Some(permit) = up.core.lease_permit(&machine.clock) {
-            self.met.lease_reads += 1;
             let published = Arc::clone(&up.core.published(&permit));
-            return self.serve(at, &published, read);
+            self.met.count("reads from a lease");
+            self.met.add("reads from a lease during a partition", u64::from(!self.cut_links.is_empty()));
+            match self.rng.u8(..8) {
+                0 => up.reads.late.push((read, published)),
+                _ => self.serve(at, &published, read),
+            }
+            return;
         }
         self.next_read += 1;
-        up.asked.push((self.next_read, read));
+        up.reads.asked.push((self.next_read, read));
         self.step_raft(at, raft::Input::Read(self.next_read));
     }
 
+    /// Serves a read that is ready.
     pub(super) fn read(&mut self, at: usize) {
         let Some(up) = &mut self.machines[at].up else { return };
+        if let Some((read, published)) = up.reads.late.pop() {
+            return self.serve(at, &published, read);
+        }
         let published = up.core.store().published();
-        let ready = up.permitted.iter().position(|(_, index)| *index <= published.view.index());
+        let term = up.core.term();
+        up.reads.permitted.retain(|(_, _, permitted)| *permitted == term);
+        let ready = up.reads.permitted.iter().position(|(_, index, _)| *index <= published.view.index());
         let Some(ready) = ready else { return };
-        let (read, _) = up.permitted.swap_remove(ready);
+        let (read, ..) = up.reads.permitted.swap_remove(ready);
         match published.clock {
-            Some(_) => self.met.index_reads += 1,
-            None => self.met.follower_reads += 1,
+            Some(_) => self.met.count("reads from a read index"),
+            None => self.met.count("reads on followers"),
         }
         self.serve(at, &published, read);
     }
 
-    /// Asks a node's executor for the string of a client, and looks at the answers to what was asked before.
-    pub(super) fn ask_executor(&mut self, at: usize) {
-        let questions = std::mem::take(&mut self.questions);
-        for question in questions {
-            match question.mailbox.take() {
-                None => self.questions.push(question),
-                Some(Err(_)) => {}
-                Some(Ok(reply)) => {
-                    let n = bulk(&reply).map_or(0, |text| text.parse().unwrap());
-                    self.met.executor_reads += 1;
-                    self.check_read(question.to, question.read, n);
+    fn serve(&mut self, at: usize, published: &Published, read: Read) {
+        let machine = &self.machines[at];
+        let view = published.view(Access::Disk, 0, machine.clock.now(), 0);
+        let mut values = Vec::new();
+        for name in self.workload.keys_of(read) {
+            match client::read(&view, &["GET", &name]) {
+                Answered::Reply(reply) => values.push(bulk(&reply)),
+                // It goes to the executor, or the disk has died under it.
+                Answered::Elsewhere => return self.met.count("reads of keys that are due"),
+                Answered::Failed => {
+                    return assert!(
+                        machine.disk.is_stopped() || machine.is_hurt,
+                        "a read failed on a good disk"
+                    );
                 }
             }
         }
-        if self.machines[at].up.is_none() {
-            return;
-        }
-        let client = self.rng.usize(..self.clients.len());
-        let read = Read { client, acknowledged: self.clients[client].0.acknowledged };
-        self.next_read += 1;
-        let mailbox = Mailbox::new(self.next_read);
-        let recipient: Arc<dyn Recipient> = Arc::<Mailbox>::clone(&mailbox);
-        let items = VecDeque::from([call(&["GET", &format!("string:{}", client + 1)])]);
-        self.submit(at, Input::Message(Message::new(recipient, items)));
-        self.questions.push(Question { mailbox, read, to: at });
-    }
-
-    fn serve(&self, at: usize, published: &Published, read: Read) {
-        let machine = &self.machines[at];
-        let view = published.view(Access::Disk, 0, machine.clock.now(), 0);
-        let name = format!("string:{}", read.client + 1);
-        let reply = client::read(&view, &["GET", &name]).expect("the disk is well");
-        let n = bulk(&reply).map_or(0, |text| text.parse().unwrap());
-        self.check_read(at, read, n);
-    }
-
-    fn check_read(&self, at: usize, read: Read, n: u64) {
-        let client = &self.clients[read.client].0;
-        let id = self.machines[at].id;
-        assert!(read.acknowledged <= n, "node {id} read {n} after {} was acknowledged", read.acknowledged);
-        assert!(n <= client.submitted, "node {id} read {n}, which was never asked for");
+        self.workload.end_read(read, values);
     }
 }

@@ -10,7 +10,7 @@ use sisyphusdb::{
 };
 use tokio::sync::oneshot;
 
-use super::{Cluster, Job, Transfer};
+use super::{Cluster, Transfer, machine::Job};
 
 impl Cluster {
     /// Reads the files of a checkpoint and puts them on their way.
@@ -48,7 +48,7 @@ impl Cluster {
         let transfer = self.transfers.swap_remove(self.rng.usize(..self.transfers.len()));
         let (from, to) = (transfer.offer.from, transfer.to);
         let (sender, at) = (self.machine(from), self.machine(to));
-        let lost = self.cut_links.contains(&(from, to)) || self.rng.u8(..100) < self.loss;
+        let lost = self.cut_links.contains(&(from, to)) || self.is_lost();
         match &mut self.machines[at].up {
             Some(up) if !lost && up.receives_from.is_none() => up.receives_from = Some(from),
             _ => return self.step_raft(sender, raft::Input::SnapshotEnded(to)),
