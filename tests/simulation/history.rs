@@ -2,7 +2,8 @@
 //!
 //! The search is that of Wing and Gong with Lowe's cache: operations are put in a row one by one, each only if it was called
 //! before all that are left were answered, and a set of operations that led to the same state before is not tried again.
-//! Reads are put in the row as soon as they fit.
+//! Reads are put in the row as soon as they fit. A text that only grows and is not the beginning of what is read later leads
+//! nowhere.
 //! An operation of which nobody knows whether it was done may take effect at any time after its call, or never.
 
 use std::collections::HashSet;
@@ -71,6 +72,22 @@ impl Operation {
     }
 }
 
+/// Whether all of an object's commands make one text longer or read it.
+fn only_grows(operations: &[Operation]) -> bool {
+    let mut commands = operations.iter().flat_map(|operation| &operation.commands);
+    commands.all(|command| matches!(command, Command::Get(0) | Command::Append(0, _)))
+}
+
+/// Whether a text that only grows can still become what an operation was answered.
+fn can_become(operation: &Operation, text: &str) -> bool {
+    let replies = operation.replies.iter().flatten();
+    replies.zip(&operation.commands).all(|answered| match answered {
+        (Reply::Value(value), _) => value.as_deref().unwrap_or_default().starts_with(text),
+        (Reply::Number(length), Command::Append(_, more)) => (text.len() + more.len()) as u64 <= *length,
+        (Reply::Number(_) | Reply::Ok, _) => true,
+    })
+}
+
 fn run(command: &Command, state: &mut State) -> Option<Reply> {
     match command {
         Command::Get(key) => Some(Reply::Value(state[*key].clone())),
@@ -121,6 +138,7 @@ struct Search<'a> {
     order: Vec<usize>,
     /// All of which it is known that they were done.
     known: u128,
+    only_grows: bool,
     tried: HashSet<(u128, State)>,
     longest: u32,
 }
@@ -131,7 +149,8 @@ impl<'a> Search<'a> {
         order.sort_by_key(|at| operations[*at].answered);
         let known = (0..operations.len()).filter(|at| operations[*at].replies.is_some());
         let known = known.fold(0, |known, at| known | 1 << at);
-        Self { operations, order, known, tried: HashSet::new(), longest: 0 }
+        let only_grows = only_grows(operations);
+        Self { operations, order, known, only_grows, tried: HashSet::new(), longest: 0 }
     }
 
     fn explains(&mut self, done: u128, state: &State) -> bool {
@@ -148,6 +167,10 @@ impl<'a> Search<'a> {
         let operations = self.operations;
         let is_left = |at: &usize| done & 1 << *at == 0;
         let left: Vec<usize> = self.order.iter().copied().filter(is_left).collect();
+        let text = state[0].as_deref().unwrap_or_default();
+        if self.only_grows && !left.iter().all(|at| can_become(&operations[*at], text)) {
+            return false;
+        }
         let first_answer = left.first().map_or(u64::MAX, |at| operations[*at].answered);
         let may_be_next = |at: &usize| {
             let operation = &operations[*at];
@@ -270,5 +293,16 @@ mod tests {
         let read = Operation { after: Some(0), ..get(1, 9, None) };
         assert!(is_explained(&[write.clone(), Operation { after: None, ..read.clone() }]));
         assert!(!is_explained(&[write, read]), "the read overtook the write");
+    }
+
+    #[test]
+    fn a_text_of_which_much_is_unknown_is_explained() {
+        let append = |at: u64| unknown(at, Command::Append(0, format!("{at};")));
+        let mut operations: Vec<Operation> = (10..40).map(append).collect();
+        let text: String = (10..40).rev().map(|at| format!("{at};")).collect();
+        operations.push(get(50, 51, Some(&text)));
+        assert!(is_explained(&operations));
+        operations.push(get(52, 53, Some("10;")));
+        assert!(!is_explained(&operations), "what was read is gone");
     }
 }
