@@ -8,6 +8,7 @@ mod disk_errors;
 mod failover;
 #[allow(dead_code, unused_imports, reason = "the tests that need a machine to themselves use the rest")]
 mod harness;
+mod http;
 mod kill;
 mod lifecycle;
 mod membership;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::harness::{Client, Cluster, ClusterLoad, Ledger, Relay, Reply, Workload};
+use super::harness::{Client, Cluster, ClusterLoad, Ledger, Registers, Relay, Reply, Workload};
 
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -43,6 +43,7 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_shows_nothing_old() {
     let ledger = Arc::new(Ledger::new(Workload { seed, keys: 500, value_bytes: 100 }));
     let (cluster, relays) = start();
     let load = ClusterLoad::start(&cluster, &ledger, 4, seed);
+    let registers = Registers::start(&cluster, seed);
     for round in 0..3 {
         let (old, term) = cluster.leader_beyond(0);
         let mut client = cluster.client();
@@ -71,6 +72,8 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_shows_nothing_old() {
         );
     }
     load.stop();
+    let operations = registers.stop(&format!("seed {seed}"));
+    assert!(operations > 100, "{operations} operations");
     cluster.wait_until_equal();
     cluster.verify(&ledger, &format!("seed {seed}"));
 }
