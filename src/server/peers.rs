@@ -148,8 +148,10 @@ impl Peers {
         let own = self.reception.own();
         let known = members.record(own.node_id).cloned().and_then(|record| MemberRecord::decode(record).ok());
         let known = known.map(|record| record.peer).filter(|peer| !peer.is_empty());
-        let entry =
-            config.announce.peer.clone().or(known).or(Some(own.address).filter(|entry| !entry.is_empty()));
+        let formed = Some(own.address).filter(|entry| !entry.is_empty());
+        // A node that has stood alone so far is the only one in its list.
+        let only = || (config.peers.len() == 1).then(|| config.peers[0].clone());
+        let entry = config.announce.peer.clone().or(known).or(formed).or_else(only);
         if let Some(entry) = &entry
             && !config.peers.is_empty()
             && !config.peers.contains(entry)
