@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::forming::{Reception, ask_all};
@@ -21,6 +21,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A clock that is wrong so many times in a row is: once, it may be a word that waited on its way.
 const WRONG_TIMES: u32 = 3;
 
+/// How long a node that starts waits to hear what time it is elsewhere before it may lead, and how often it looks. Who has led
+/// or voted before does not stand for election any sooner.
+const FIRST_COMPARISON: Duration = Duration::from_secs(1);
+const COMPARE_EVERY: Duration = Duration::from_millis(20);
+
 /// Looks after the membership as long as the shard lives.
 pub(super) struct Upkeep {
     pub(super) shard: Weak<Shard>,
@@ -33,11 +38,19 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     pub(super) async fn run(self) {
-        let (mut wrong_times, mut was_member) = (0, false);
+        let mut wrong_times = self.compare_clocks_first().await;
+        let mut was_member = false;
         while let Some(shard) = self.shard.upgrade() {
             let members = shard.core().members();
             let own = self.reception.own();
-            self.check_clock(&shard, &members, own.node_id, &mut wrong_times);
+            let was_wrong = WRONG_TIMES <= wrong_times;
+            let is_wrong = self.is_clock_wrong(&members, own.node_id);
+            wrong_times = if is_wrong { wrong_times.saturating_add(1) } else { 0 };
+            let is_wrong = WRONG_TIMES <= wrong_times;
+            if is_wrong != was_wrong {
+                tell_clock(is_wrong);
+                shard.set_unfit(is_wrong);
+            }
             let guests = self.reception.take_guests();
             let known = members.configuration.record(own.node_id);
             if members.role == Role::Leader {
@@ -55,22 +68,34 @@ impl Upkeep {
         }
     }
 
-    /// Does not lead, or leads again, by what the clock of this node shows.
-    fn check_clock(&self, shard: &Arc<Shard>, members: &Members, own: NodeId, wrong_times: &mut u32) {
-        let links = self.transport.status().links;
-        let was_wrong = WRONG_TIMES <= *wrong_times;
-        let is_wrong = is_clock_wrong(&members.configuration, own, |id| links.get(&id)?.clock_ahead_ms);
-        *wrong_times = if is_wrong { wrong_times.saturating_add(1) } else { 0 };
-        let is_wrong = WRONG_TIMES <= *wrong_times;
-        if is_wrong != was_wrong {
-            match is_wrong {
-                true => {
-                    tracing::warn!("the clock of this node is wrong, as most others say: it will not lead")
+    /// Does not let this node lead before it has heard what time it is elsewhere, for as long as that may take. Returns how often
+    /// its clock was wrong.
+    async fn compare_clocks_first(&self) -> u32 {
+        let started = Instant::now();
+        loop {
+            let Some(shard) = self.shard.upgrade() else { return 0 };
+            let (members, own) = (shard.core().members(), self.reception.own().node_id);
+            let links = self.transport.status().links;
+            let is_known = |id: &NodeId| links.get(id).is_some_and(|link| link.clock_ahead_ms.is_some());
+            let mut others = members.configuration.voters().into_iter().filter(|id| *id != own);
+            if others.all(|id| is_known(&id)) || FIRST_COMPARISON <= started.elapsed() {
+                let is_wrong = self.is_clock_wrong(&members, own);
+                shard.set_unfit(is_wrong);
+                if is_wrong {
+                    tell_clock(true);
                 }
-                false => tracing::info!("the clock of this node is right again"),
+                return if is_wrong { WRONG_TIMES } else { 0 };
             }
-            shard.set_unfit(is_wrong);
+            shard.set_unfit(true);
+            drop(shard);
+            tokio::time::sleep(COMPARE_EVERY).await;
         }
+    }
+
+    /// Whether most others say so.
+    fn is_clock_wrong(&self, members: &Members, own: NodeId) -> bool {
+        let links = self.transport.status().links;
+        is_clock_wrong(&members.configuration, own, |id| links.get(&id)?.clock_ahead_ms)
     }
 
     /// What this leader changes now: what members say of themselves, who wants to be one, and what follows from how they are.
@@ -111,6 +136,13 @@ impl Upkeep {
             records.map(|record| record.peer).filter(|peer| !peer.is_empty()).collect();
         // Who does not answer is asked again in a second.
         drop(ask_all(&addresses, &self.security, own).await);
+    }
+}
+
+fn tell_clock(is_wrong: bool) {
+    match is_wrong {
+        true => tracing::warn!("the clock of this node is wrong, as most others say: it will not lead"),
+        false => tracing::info!("the clock of this node is right again"),
     }
 }
 
