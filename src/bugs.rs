@@ -53,6 +53,8 @@ pub enum Bug {
     PermitKept,
     /// A node forms a cluster with those who have answered so far.
     FormsWithoutAll,
+    /// A permit serves reads although the term has changed since it was given.
+    PermitOfEarlierTerm,
     /// A lease serves reads from what was published by an earlier leadership of the same node.
     LeaseOnOldView,
     /// An answer that no entry of its own proves leaves without a permit made after it.

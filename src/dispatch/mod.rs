@@ -344,7 +344,7 @@ impl<'a> Batch<'a> {
             return Some(published);
         }
         let permit = self.services.shard.read_permit()?;
-        Some((self.services.shard.published(&permit), self.services.shard.now()))
+        Some((self.services.shard.published(&permit)?, self.services.shard.now()))
     }
 
     fn call(&mut self, command: &'static Command, args: Args) -> Call {

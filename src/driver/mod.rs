@@ -202,8 +202,8 @@ impl Shard {
         permit
     }
 
-    /// What may be read with `permit`.
-    pub fn published(&self, permit: &ReadPermit) -> Guard<Arc<Published>> {
+    /// What may be read with `permit`; none if the term has changed since it was given.
+    pub fn published(&self, permit: &ReadPermit) -> Option<Guard<Arc<Published>>> {
         self.core.published(permit)
     }
 

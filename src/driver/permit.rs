@@ -12,13 +12,15 @@ use super::core::Core;
 use crate::{
     bugs::{self, Bug},
     executor::{Clock, Published},
-    log::Index,
+    log::{Index, Term},
 };
 
 /// Proof that this node led its shard, or heard from who does, at the instant the permit was made. It serves reads that had
 /// been read from the socket before that, and no others: it cannot be cloned. **Rule (permit)**.
 #[derive(Debug)]
 pub struct ReadPermit {
+    /// The term that this was proved of.
+    pub(super) term: Term,
     /// What has to be applied before the reads are served.
     pub(super) index: Index,
 }
@@ -26,6 +28,7 @@ pub struct ReadPermit {
 impl Core {
     /// A permit for reads that have arrived, if this node holds a lease now, and what is published is of its leadership.
     pub fn lease_permit(&self, clock: &dyn Clock) -> Option<ReadPermit> {
+        let term = self.term();
         let until = self.lease_until.load(Ordering::Acquire);
         // A single voter needs no clock.
         if until != u64::MAX && until <= clock.boot_ns() / 1000 {
@@ -35,13 +38,21 @@ impl Core {
         let published = self.store().load();
         let is_of_leadership = index <= published.view.index() || bugs::on(Bug::LeaseOnOldView);
         (published.clock.is_some() && is_of_leadership)
-            .then(|| ReadPermit { index: index.min(published.view.index()) })
+            .then(|| ReadPermit { term, index: index.min(published.view.index()) })
     }
 
-    /// What may be read with `permit`. It is never older than what the permit was made for.
-    pub fn published(&self, permit: &ReadPermit) -> Guard<Arc<Published>> {
+    /// The permit that `raft` gave ([`super::Errand::Permit`]) to reads that asked for it in `term`.
+    pub fn index_permit(&self, term: Term, index: Index) -> ReadPermit {
+        ReadPermit { term, index }
+    }
+
+    /// What may be read with `permit`; none if that is not applied yet, or if the term has changed since. In a later term this
+    /// node may have applied what its new leader has committed and not applied: who reads there by the lease would then see
+    /// less than was seen here before.
+    pub fn published(&self, permit: &ReadPermit) -> Option<Guard<Arc<Published>>> {
         let published = self.store().load();
-        assert!(permit.index <= published.view.index(), "a view that is older than its permit");
-        published
+        // After the view: what a later term has committed is applied after the term has changed.
+        let is_of_term = permit.term == self.term() || bugs::on(Bug::PermitOfEarlierTerm);
+        (is_of_term && permit.index <= published.view.index()).then_some(published)
     }
 }

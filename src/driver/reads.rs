@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::Guard;
 use tokio::sync::oneshot;
 
 use super::{ReadPermit, Shard, core::CONNECTION_READS};
@@ -78,6 +79,8 @@ impl Shard {
             self.appliers.stale.store(false, Ordering::Release);
             return Some(permit);
         }
+        // What the leader of this term says is good in this term.
+        let term = self.core.term();
         let (answer, answered) = oneshot::channel();
         let number = CONNECTION_READS + self.permits.next.fetch_add(1, Ordering::Relaxed);
         self.permits.asked.lock().expect("a panic ends the process").insert(number, answer);
@@ -86,7 +89,18 @@ impl Shard {
         let index = answered.await.ok().flatten()?;
         tokio::time::timeout(APPLY_PATIENCE, self.applied(index)).await.ok()??;
         self.appliers.stale.store(false, Ordering::Release);
-        Some(ReadPermit { index })
+        Some(self.core.index_permit(term, index))
+    }
+
+    /// What reads that have arrived may read, with a permit as [`Shard::ask_permit`] gives it.
+    pub async fn ask_published(self: &Arc<Self>) -> Option<Arc<Published>> {
+        loop {
+            let permit = self.ask_permit().await?;
+            // Else the term has just changed: who leads the next one has to be asked.
+            if let Some(published) = self.core.published(&permit) {
+                return Some(Guard::into_inner(published));
+            }
+        }
     }
 
     /// Whether what is published may be shown to those who want no proof that it is the newest: not after a start or an

@@ -2,7 +2,6 @@
 
 use std::{cell::Cell, collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
 
-use arc_swap::Guard;
 use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::oneshot};
 
@@ -439,20 +438,17 @@ impl Connection {
             if reads.is_empty() {
                 return Ok(());
             }
-            let Some(permit) = self.services.shard.ask_permit().await else {
+            let Some(newer) = self.services.shard.ask_published().await else {
                 return self.refuse_reads(reads);
             };
-            published = Guard::into_inner(self.services.shard.published(&permit));
+            published = newer;
         }
     }
 
     /// Runs reads that this node needs the word of others for.
     async fn run_unpermitted_reads(&mut self, reads: VecDeque<ColdRead>) -> Result<(), Close> {
-        match self.services.shard.ask_permit().await {
-            Some(permit) => {
-                let published = Guard::into_inner(self.services.shard.published(&permit));
-                self.run_cold_reads(published, reads).await
-            }
+        match self.services.shard.ask_published().await {
+            Some(published) => self.run_cold_reads(published, reads).await,
             None => self.refuse_reads(reads),
         }
     }

@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use arc_swap::Guard;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
@@ -76,8 +75,9 @@ impl LocalClient {
                 }
             }
             Some(Tail::Unpermitted(reads)) => {
-                let Some(permit) = self.services.shard.ask_permit().await else { return LocalReply::NotDone };
-                let published = Guard::into_inner(self.services.shard.published(&permit));
+                let Some(published) = self.services.shard.ask_published().await else {
+                    return LocalReply::NotDone;
+                };
                 match self.run_cold_reads(conversation.session.info(), published, reads).await {
                     Ok(reply) => replies.append(reply),
                     Err(outcome) => return outcome,

@@ -132,3 +132,21 @@ fn a_lease_is_no_older_than_what_followers_have_shown() {
         "the planted bug is not found"
     );
 }
+
+/// What a node may read that was given a permit in term 1, when another leads term 2.
+fn a_permit_is_of_its_term() -> bool {
+    let mut node = Node::new();
+    node.lead(1);
+    node.run_executor();
+    let permit = node.core.lease_permit(&node.clock).expect("it leads, and has applied its no-op");
+    assert!(node.core.published(&permit).is_some());
+    node.hear(2, Body::Heartbeat { round: 1, promise_us: 100_000, commit: 1 });
+    node.core.published(&permit).is_none()
+}
+
+#[test]
+fn a_permit_says_nothing_of_a_later_term() {
+    assert!(a_permit_is_of_its_term(), "the leader of term 2 may not have applied what is read here");
+    let good = bugs::with(Bug::PermitOfEarlierTerm, a_permit_is_of_its_term);
+    assert!(!good, "the planted bug is not found");
+}

@@ -239,7 +239,7 @@ impl Cluster {
                     self.met.count("fetches");
                     up.jobs.push(Job::Fetch(reading, from, bytes_max));
                 }
-                Errand::Permit(number, index) => up.reads.permit(number, index, up.core.term()),
+                Errand::Permit(number, index) => up.reads.permit(&up.core, number, index),
                 Errand::NoPermit(number) => up.reads.refuse(number),
                 Errand::Changed(Role::Leader, term, _) => {
                     self.met.count("elections");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sisyphusdb::{
+    driver::{Core, ReadPermit},
     executor::{Clock, Published},
     log,
     lsm::Access,
@@ -18,22 +19,23 @@ use super::{
 /// Reads of one node that are under way.
 #[derive(Default)]
 pub(super) struct Reads {
-    asked: Vec<(u64, Read)>,
-    /// Those that may be served when this is applied, in this term: in a later one the node may have applied what its leader
-    /// has not, and what is read by the lease there would be older.
-    permitted: Vec<(Read, log::Index, log::Term)>,
+    /// With the term in which they asked.
+    asked: Vec<(u64, Read, log::Term)>,
+    /// Those that may be served when this is applied, if that is still the term.
+    permitted: Vec<(Read, log::Index, ReadPermit)>,
     /// Those that have their view, and were descheduled before they looked.
     late: Vec<(Read, Arc<Published>)>,
 }
 
 impl Reads {
-    pub(super) fn permit(&mut self, number: u64, index: log::Index, term: log::Term) {
-        let asked = self.asked.iter().position(|(asked, _)| *asked == number).expect("it was asked for");
-        self.permitted.push((self.asked.swap_remove(asked).1, index, term));
+    pub(super) fn permit(&mut self, core: &Core, number: u64, index: log::Index) {
+        let asked = self.asked.iter().position(|(asked, ..)| *asked == number).expect("it was asked for");
+        let (_, read, term) = self.asked.swap_remove(asked);
+        self.permitted.push((read, index, core.index_permit(term, index)));
     }
 
     pub(super) fn refuse(&mut self, number: u64) {
-        self.asked.retain(|(asked, _)| *asked != number);
+        self.asked.retain(|(asked, ..)| *asked != number);
     }
 }
 
@@ -44,7 +46,7 @@ impl Cluster {
         let Some(up) = &mut machine.up else { return };
         let read = self.workload.begin_read(&mut self.rng);
         if let Some(permit) = up.core.lease_permit(&machine.clock) {
-            let published = Arc::clone(&up.core.published(&permit));
+            let published = Arc::clone(&up.core.published(&permit).expect("it was just given"));
             self.met.count("reads from a lease");
             self.met.add("reads from a lease during a partition", u64::from(!self.cut_links.is_empty()));
             match self.rng.u8(..8) {
@@ -54,7 +56,7 @@ impl Cluster {
             return;
         }
         self.next_read += 1;
-        up.reads.asked.push((self.next_read, read));
+        up.reads.asked.push((self.next_read, read, up.core.term()));
         self.step_raft(at, raft::Input::Read(self.next_read));
     }
 
@@ -64,12 +66,13 @@ impl Cluster {
         if let Some((read, published)) = up.reads.late.pop() {
             return self.serve(at, &published, read);
         }
-        let published = up.core.store().published();
-        let term = up.core.term();
-        up.reads.permitted.retain(|(_, _, permitted)| *permitted == term);
-        let ready = up.reads.permitted.iter().position(|(_, index, _)| *index <= published.view.index());
+        let applied = up.core.store().published().view.index();
+        let ready = up.reads.permitted.iter().position(|(_, index, _)| *index <= applied);
         let Some(ready) = ready else { return };
-        let (read, ..) = up.reads.permitted.swap_remove(ready);
+        let (read, _, permit) = up.reads.permitted.swap_remove(ready);
+        // Else the term has changed.
+        let Some(published) = up.core.published(&permit) else { return };
+        let published = Arc::clone(&published);
         match published.clock {
             Some(_) => self.met.count("reads from a read index"),
             None => self.met.count("reads on followers"),
