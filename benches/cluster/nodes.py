@@ -1,7 +1,10 @@
 """Three nodes of ours on the loopback, for benches/failover.sh and benches/replicated.sh: starts and ends them, asks
 them over RESP, and reads from /proc what they cost."""
 
-import glob, os, signal, socket, subprocess, time
+import glob, os, signal, socket, subprocess, sys, time
+
+# Whoever ends this program ends what it has started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def free_ports(count):

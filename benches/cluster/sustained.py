@@ -21,20 +21,28 @@ def run(cluster, seconds, *words):
     """Writes for so long; returns the figures of the generator, and ends the program if the leader did not stay."""
     term, leader = cluster.in_sync(), cluster.leader()
     done = generate(leader.port, "--seconds", seconds, "--json", "yes", *words)
-    if done.returncode:
-        sys.exit(f"the load has failed: {done.stdout}")
     print(done.stdout.strip())
     since = time.monotonic()
     after = cluster.in_sync()
     print(f"leader changes {after - term}; all nodes in sync {(time.monotonic() - since) * 1000:.0f} ms after the end")
-    if after != term:
-        sys.exit("another leader was elected")
+    if done.returncode or after != term:
+        tell_roles(cluster)
+        sys.exit("the load has failed" if after == term else "another leader was elected")
     return leader, json.loads(done.stdout)
+
+
+def tell_roles(cluster):
+    """What the nodes say of elections and of each other, in the order of time."""
+    for node in cluster.nodes:
+        report([node])
+    lines = [(line.split()[0], node.number, line.strip()) for node in cluster.nodes
+             for line in open(node.log, errors="replace") if "role" in line or "peer" in line]
+    for _, number, line in sorted(lines):
+        print(f"node {number}: {line}")
 
 
 def report(nodes):
     infos = [node.info() for node in nodes]
-    print("| | leader | follower | follower |\n|---|---|---|---|")
     for field in FIELDS:
         print(f"| {field} | " + " | ".join(f"{int(info[field]):,}" for info in infos) + " |")
 
@@ -62,6 +70,7 @@ print(f"== {seconds} s")
 ledger = f"{work}/ledger"
 with Cluster(server, f"{work}/long", options) as cluster:
     leader, long = run(cluster, seconds, "--ledger", ledger)
+    print("| | leader | follower | follower |\n|---|---|---|---|")
     report(sorted(cluster.nodes, key=lambda node: node is not leader))
     print(f"sustained / short: median {long['median'] / short['median']:.2f}, mean {long['mean'] / short['mean']:.2f}; "
           f"worst second {long['worst'] / long['median']:.2f} of the median")
