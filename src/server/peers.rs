@@ -115,7 +115,6 @@ impl Peers {
         let transport = Transport::start(
             transport::Config {
                 security: security.clone(),
-                entry_bytes_max: usize::try_from(config.entry_bytes_max).unwrap_or(usize::MAX),
                 wall_ms: || MachineClock.now().wall_ms,
                 ..transport::Config::default()
             },

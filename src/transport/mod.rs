@@ -105,6 +105,11 @@ use refusals::Refusals;
 use service::Service;
 use tunnel::Traffic;
 
+/// The longest body of an entry between nodes. It is no directive: what one node has appended every other one has to take, or
+/// nothing is committed behind it. The executor bounds entries by `entry-bytes-max`, to which the encoding, and what else is
+/// in the same entry, add.
+const ENTRY_BYTES_MAX: usize = 2 << 30;
+
 /// How the transport works.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -123,7 +128,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             security: Security::default(),
-            entry_bytes_max: 80 << 20,
+            entry_bytes_max: ENTRY_BYTES_MAX,
             outbox_bytes_max: 16 << 20,
             wall_ms: || 0,
         }
