@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lsm_tree::compaction::Leveled;
 use lsm_tree::config::{
@@ -27,6 +27,10 @@ fn strategy(settings: &Settings) -> Arc<Leveled> {
     let base = settings.level_one_bytes / u64::from(settings.level_zero_tables);
     Arc::new(Leveled::default().with_l0_threshold(settings.level_zero_tables).with_table_target_size(base))
 }
+
+/// How long anybody waits for level 0 to be emptied: on a few small tables the strategy may prefer to turn others in a circle,
+/// for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `work` again and again until the engine is dropped.
 fn repeat(
@@ -56,6 +60,21 @@ fn compact_once(tree: &AnyTree, settings: &Settings) -> bool {
     }
     tree.compact(strategy(settings), 0).expect("lsm-tree compacts");
     true
+}
+
+impl Fjall {
+    fn await_flushes(&self) {
+        while self.tree.sealed_memtable_count() > 0 {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    fn await_level_zero(&self, runs_max: usize) {
+        let begun = Instant::now();
+        while self.tree.l0_run_count() > runs_max && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
 }
 
 impl Engine for Fjall {
@@ -92,9 +111,8 @@ impl Engine for Fjall {
         }
         self.visible.fetch_max(self.next);
         if bytes > self.settings.memtable_bytes as u64 {
-            while self.tree.sealed_memtable_count() > 0 || self.tree.l0_run_count() > 20 {
-                std::thread::sleep(Duration::from_micros(200));
-            }
+            self.await_flushes();
+            self.await_level_zero(20);
             self.tree.rotate_memtable();
         }
     }
@@ -116,11 +134,8 @@ impl Engine for Fjall {
 
     fn settle(&mut self) {
         self.tree.rotate_memtable();
-        while self.tree.sealed_memtable_count() > 0
-            || self.tree.l0_run_count() >= usize::from(self.settings.level_zero_tables)
-        {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.await_flushes();
+        self.await_level_zero(usize::from(self.settings.level_zero_tables) - 1);
         // The strategy may still have levels below to even out: it does nothing when it has not.
         for _ in 0..20 {
             let before = self.tree.get_next_table_id();

@@ -62,10 +62,10 @@ impl Ours {
 
     /// Waits for one result.
     fn wait(&mut self) {
-        if let Ok(installed) = self.results.recv_timeout(Duration::from_secs(60)) {
-            self.under_way -= 1;
-            self.tree.install(installed);
-        }
+        let installed =
+            self.results.recv_timeout(Duration::from_secs(60)).expect("a job ends within a minute");
+        self.under_way -= 1;
+        self.tree.install(installed);
         self.turn();
     }
 }
