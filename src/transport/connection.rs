@@ -1,20 +1,8 @@
-//! Connections between nodes: how they are dialled and accepted, and their limits, which are the same on both ends.
+//! Connections between nodes: how they are dialled and served, and their limits, which are the same on both ends.
 
-use std::{
-    error::Error,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error, time::Duration};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-};
-use tonic::transport::{Channel, Endpoint, Server, server::Connected};
+use tonic::transport::{Channel, Endpoint, Server};
 
 use super::security::Tls;
 use crate::proto::{peer_client::PeerClient, peer_server::PeerServer};
@@ -37,12 +25,6 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Calls on one connection: there is one, and what is left of one that ended.
 const CALLS_MAX: u32 = 8;
-
-/// Accepted connections: each may make this node keep a window of bytes before it has shown who it is.
-const CONNECTIONS_MAX: usize = 64;
-
-/// How long to wait when no connection can be accepted because descriptors are short.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connects to the node at `address`.
 pub(super) async fn dial(address: &str, tls: Option<&Tls>) -> Result<PeerClient<Channel>, String> {
@@ -91,83 +73,6 @@ pub(super) fn limited<S>(service: S) -> PeerServer<S> {
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
-/// Accepts connections until nobody takes them.
-pub(super) async fn accept(listener: TcpListener, accepted: mpsc::Sender<io::Result<Connection>>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                    tracing::warn!(%address, "too many connections of peers: one is closed");
-                    continue;
-                };
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection of a peer keeps its default options");
-                }
-                if accepted.send(Ok(Connection { stream, _place: place })).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection of a peer");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// An accepted connection, and its place among those that there may be.
-pub(super) struct Connection {
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
 /// Returns an error with what it came from: the texts of tonic say little without.
 pub(super) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -180,21 +85,4 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn accepted_sockets_do_not_wait_for_more_bytes() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (sender, mut accepted) = mpsc::channel(1);
-        let accepting = tokio::spawn(accept(listener, sender));
-        let _client = TcpStream::connect(address).await.unwrap();
-        let connection = accepted.recv().await.unwrap().unwrap();
-        assert!(connection.stream.nodelay().unwrap());
-        accepting.abort();
-    }
 }

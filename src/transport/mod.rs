@@ -50,9 +50,10 @@
 //! # Caveats
 //!
 //! - Who can connect and has not shown the secret yet can make this node buffer a window (16 MiB) a connection, for at
-//!   most 5 s; there are at most 64 accepted connections.
+//!   most 10 s; there are at most 64 accepted connections to an address, and who has shown nothing gives way to others.
 //! - Membership is not looked at: who has the secret and knows the ids may speak, and the core judges what it says.
 
+mod accepting;
 mod assembly;
 mod backoff;
 mod connection;
@@ -78,6 +79,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use tokio::{
@@ -100,6 +102,7 @@ use crate::{
     raft::{Message, NodeId},
     sync::{Mutex, MutexGuard},
 };
+use accepting::{Places, TRIAL_MAX};
 use peer::Peer;
 use refusals::Refusals;
 use service::Service;
@@ -109,6 +112,9 @@ use tunnel::Traffic;
 /// nothing is committed behind it. The executor bounds entries by `entry-bytes-max`, to which the encoding, and what else is
 /// in the same entry, add.
 const ENTRY_BYTES_MAX: usize = 2 << 30;
+
+/// How long a stop waits for peers to close their connections. Nothing that they say is heard meanwhile.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// How the transport works.
 #[derive(Clone, Debug)]
@@ -411,14 +417,25 @@ async fn serve(
     mut stopped: watch::Receiver<bool>,
 ) {
     let (sender, accepted) = mpsc::channel(1);
-    let accepting = tokio::spawn(connection::accept(listener, sender));
+    let places = Places::new(TRIAL_MAX);
+    let accepting = tokio::spawn(accepting::accept(listener, Arc::clone(&places), sender));
+    let mut late = stopped.clone();
     let end = async {
         // Without a sender the transport is gone, which is as good.
         drop(stopped.wait_for(|stopped| *stopped).await);
         accepting.abort();
+        places.close();
     };
-    let served = router.serve_with_incoming_shutdown(ReceiverStream::new(accepted), end).await;
-    if let Err(error) = served {
-        tracing::error!(error = connection::with_causes(&error), "peers are not served any more");
+    let late = async {
+        drop(late.wait_for(|stopped| *stopped).await);
+        tokio::time::sleep(GOODBYE_MAX).await;
+    };
+    tokio::select! {
+        served = router.serve_with_incoming_shutdown(ReceiverStream::new(accepted), end) => {
+            if let Err(error) = served {
+                tracing::error!(error = connection::with_causes(&error), "peers are not served any more");
+            }
+        }
+        () = late => tracing::info!("a peer does not answer to a goodbye"),
     }
 }

@@ -11,6 +11,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     Joined, LinkError, Shared,
+    accepting::Guest,
     assembly::Assembly,
     connection::OPENING_MAX,
     exchange::{self, Answer, Door, accepted},
@@ -43,9 +44,11 @@ impl proto::peer_server::Peer for Service {
         requests: Request<Streaming<proto::Packet>>,
     ) -> Result<Response<Self::MessagesStream>, Status> {
         let (answers, outgoing) = mpsc::channel(2);
-        let (service, mut requests) = (self.clone(), requests.into_inner());
+        let (service, (guest, mut requests)) = (self.clone(), arrived(requests));
         tokio::spawn(async move {
-            let Some((from, joined)) = service.open_to_members(&mut requests, &answers).await else { return };
+            let Some((from, joined)) = service.open_to_members(&guest, &mut requests, &answers).await else {
+                return;
+            };
             let error = service.receive(joined, from, &mut requests).await;
             tracing::info!(peer = format!("{from:016x}"), %error, "a stream from a peer ended");
             // The peer may be gone, and then hears nothing.
@@ -59,9 +62,11 @@ impl proto::peer_server::Peer for Service {
         packets: Request<Streaming<proto::SnapshotPacket>>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
         let (answers, outgoing) = mpsc::channel(2);
-        let (service, mut packets) = (self.clone(), packets.into_inner());
+        let (service, (guest, mut packets)) = (self.clone(), arrived(packets));
         tokio::spawn(async move {
-            let Some((from, joined)) = service.open_to_members(&mut packets, &answers).await else { return };
+            let Some((from, joined)) = service.open_to_members(&guest, &mut packets, &answers).await else {
+                return;
+            };
             let received = snapshot::receive(&service.shared, &joined.handler, from, &mut packets, &answers);
             // Stopped, it breaks off, and goes on after the next start.
             service.unless_stopped(received).await;
@@ -74,9 +79,11 @@ impl proto::peer_server::Peer for Service {
         packets: Request<Streaming<proto::MeetPacket>>,
     ) -> Result<Response<Self::MeetStream>, Status> {
         let (answers, outgoing) = mpsc::channel(2);
-        let (service, mut packets) = (self.clone(), packets.into_inner());
+        let (service, (guest, mut packets)) = (self.clone(), arrived(packets));
         tokio::spawn(async move {
-            let Some(from) = service.open(Door::Anybody, &mut packets, &answers).await else { return };
+            let Some(from) = service.open(&guest, Door::Anybody, &mut packets, &answers).await else {
+                return;
+            };
             let host = &*service.shared.host;
             let met = timeout(OPENING_MAX, meeting::receive(host, from, &mut packets, &answers));
             let Some(met) = service.unless_stopped(met).await else { return };
@@ -97,9 +104,9 @@ impl proto::peer_server::Peer for Service {
             let frames = batch.map_err(|error| error.to_status())?;
             Ok(proto::TunnelReply { kind: Some(proto::tunnel_reply::Kind::Frames(frames)) })
         });
-        let (service, mut packets) = (self.clone(), packets.into_inner());
+        let (service, (guest, mut packets)) = (self.clone(), arrived(packets));
         tokio::spawn(async move {
-            let Some((from, _)) = service.open_to_members(&mut packets, &answers).await else {
+            let Some((from, _)) = service.open_to_members(&guest, &mut packets, &answers).await else {
                 return bundle.end(LinkError::Closed);
             };
             // What goes out now is what waits in the tunnels.
@@ -110,6 +117,12 @@ impl proto::peer_server::Peer for Service {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing).chain(frames))))
     }
+}
+
+/// Returns whose connection a call came on, and what it says.
+fn arrived<Q>(call: Request<Q>) -> (Guest, Q) {
+    let guest = call.extensions().get::<Guest>().expect("every accepted connection is a guest's").clone();
+    (guest, call.into_inner())
 }
 
 impl Service {
@@ -153,6 +166,7 @@ impl Service {
     /// Lets a member of the cluster in, if this node is one, or tells it why not.
     async fn open_to_members<Q: exchange::Request, A: Answer>(
         &self,
+        guest: &Guest,
         requests: &mut Streaming<Q>,
         answers: &mpsc::Sender<Result<A, Status>>,
     ) -> Option<(NodeId, &Joined)> {
@@ -160,7 +174,7 @@ impl Service {
         let joined = shared.joined.get();
         let cluster = joined.map(|joined| joined.cluster_id);
         let door = Door::Member { cluster, shard: shared.shard, node: shared.node_id };
-        let from = self.open(door, requests, answers).await?;
+        let from = self.open(guest, door, requests, answers).await?;
         shared.refusals.forget(from);
         if let Some(peer) = shared.peer(from) {
             peer.seen();
@@ -171,6 +185,7 @@ impl Service {
     /// Lets a node in, or tells it why not.
     async fn open<Q: exchange::Request, A: Answer>(
         &self,
+        guest: &Guest,
         door: Door,
         requests: &mut Streaming<Q>,
         answers: &mpsc::Sender<Result<A, Status>>,
@@ -179,7 +194,10 @@ impl Service {
         let opened = timeout(OPENING_MAX, accepted(door, secret, requests, answers));
         let opened = self.unless_stopped(opened).await?;
         match opened.unwrap_or(Err((0, LinkError::Late))) {
-            Ok(from) => Some(from),
+            Ok(from) => {
+                guest.pass();
+                Some(from)
+            }
             Err((from, error)) => {
                 self.refuse(from, &error, answers).await;
                 None

@@ -133,3 +133,39 @@ async fn garbage_ends_its_connection_and_no_other() {
     two.told(|told| told.messages == [heartbeat(1)]).await;
     assert!(one.told.told.borrow().unreachable.is_empty());
 }
+
+/// More connections than a node takes, which say this and then nothing.
+async fn fill_with(node: &Node, words: &[u8]) -> Vec<TcpStream> {
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(node.address()).await.unwrap();
+        // It may be closed already.
+        drop(stream.write_all(words).await);
+        silent.push(stream);
+    }
+    silent
+}
+
+#[tokio::test]
+async fn silent_connections_keep_no_member_out() {
+    let (one, two) = (Node::start(1).await, Node::start(2).await);
+    let _silent = fill_with(&two, b"").await;
+    // As far as a preface and settings, which are then not followed by a call.
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let _silent = fill_with(&two, preface).await;
+    one.speak_to(&[&two]);
+    one.connected_to(2).await;
+    // Nor do they take the place of one that is in.
+    let _silent = fill_with(&two, b"").await;
+    assert!(one.transport.send(heartbeat(1)));
+    two.told(|told| told.messages == [heartbeat(1)]).await;
+    assert_eq!(one.transport.status().links[&2].opened, 1);
+}
+
+#[tokio::test]
+async fn silent_connections_do_not_keep_a_node_from_stopping() {
+    let (_one, two) = pair().await;
+    let _silent = fill_with(&two, b"").await;
+    let _silent = TcpStream::connect(two.address()).await.unwrap();
+    timeout(DEADLINE, two.transport.stop()).await.expect("it waits for a peer that says nothing");
+}

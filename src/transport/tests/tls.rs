@@ -1,6 +1,7 @@
 //! Certificates.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
     super::{StartError, Tls},
@@ -93,4 +94,21 @@ async fn a_key_that_is_none_is_told_at_the_start() {
     let host = Arc::new(Recorder::new(Answer::Take));
     let started = Transport::start(config, 1, 0, Vec::new(), host, Handle::current());
     assert!(matches!(started, Err(StartError::Tls(_))));
+}
+
+#[tokio::test]
+async fn handshakes_that_are_never_finished_keep_no_member_out() {
+    let authority = Authority::new();
+    let one = with_tls(1, authority.sign("127.0.0.1", &authority)).await;
+    let two = with_tls(2, authority.sign("127.0.0.1", &authority)).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(two.address()).await.unwrap();
+        // The head of a record that holds a ClientHello, of which half may come. It may be closed already.
+        drop(stream.write_all(&[22, 3, 1, 1, 0, 1, 0, 0, 252]).await);
+        silent.push(stream);
+    }
+    one.speak_to(&[&two]);
+    one.connected_to(2).await;
+    timeout(DEADLINE, two.transport.stop()).await.expect("it waits for a handshake");
 }
