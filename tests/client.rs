@@ -66,6 +66,13 @@ impl Client {
         while self.0.read(&mut vec![0; 64 * 1024]).await.is_ok_and(|read| read > 0) {}
     }
 
+    /// What the server says until it closes the connection.
+    pub(super) async fn rest(mut self) -> String {
+        let mut text = String::new();
+        self.0.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
     /// The fields of INFO.
     pub(super) async fn info(&mut self) -> BTreeMap<String, String> {
         let text = self.ask(&["INFO", "everything"]).await;

@@ -1,6 +1,11 @@
 //! What the settings of a running node do to connections that are there already, and to commands wherever they run.
 
-use super::{client::Client, dispatch::on_a_node};
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    client::Client,
+    dispatch::{on_a_node, until_it_stops},
+};
 
 #[test]
 fn a_client_that_is_idle_already_is_closed_after_a_timeout_that_is_set_now() {
@@ -42,5 +47,22 @@ fn a_slow_command_that_runs_on_the_pool_is_in_the_slow_log() {
         assert_eq!(client.ask(&["SLOWLOG", "LEN"]).await, ":1\r\n", "SLOWLOG RESET itself");
         assert_eq!(client.ask(&["KEYS", "*"]).await, "*0\r\n");
         assert_eq!(client.ask(&["SLOWLOG", "LEN"]).await, ":3\r\n", "SLOWLOG LEN and KEYS");
+    });
+}
+
+#[test]
+fn commands_under_way_are_answered_when_the_node_stops() {
+    until_it_stops(async |server| {
+        let (mut waiting, mut idle) = (Client::connect(&server).await, Client::connect(&server).await);
+        let shard = Arc::clone(&server.services().shard);
+        tokio::spawn(async move { shard.hold_executor(Duration::from_secs(2)).await });
+        assert_eq!(idle.ask(&["PING"]).await, "+PONG\r\n");
+        waiting.send(&["SET", "key", "value"]).await;
+        while server.services().in_flight.used() == 0 {
+            tokio::task::yield_now().await;
+        }
+        server.stop().await;
+        assert_eq!(waiting.rest().await, "+OK\r\n");
+        assert_eq!(idle.rest().await, "");
     });
 }

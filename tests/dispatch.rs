@@ -17,15 +17,22 @@ use super::client::Client;
 
 /// Runs `scenario` on a node of its own.
 pub(super) fn on_a_node<R>(scenario: impl AsyncFnOnce(&Server) -> R) -> R {
+    until_it_stops(async |server| {
+        let result = scenario(&server).await;
+        server.stop().await;
+        result
+    })
+}
+
+/// Runs `scenario` on a node of its own, which it stops.
+pub(super) fn until_it_stops<R>(scenario: impl AsyncFnOnce(Server) -> R) -> R {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let directory = tempfile::tempdir().unwrap();
         let dir = directory.path().to_str().unwrap();
         let flags = [("dir", dir), ("port", "auto"), ("http-port", "auto"), ("memory-budget", "64mb")];
         let server = Server::start(Arc::new(Config::from_flags(&flags).unwrap())).await.unwrap();
-        let result = scenario(&server).await;
-        server.stop().await;
-        result
+        scenario(server).await
     })
 }
 

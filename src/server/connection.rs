@@ -159,6 +159,10 @@ impl Connection {
                 }
                 return Err(Close::Politely);
             }
+            // What was under way is answered; what else has come is not begun.
+            if self.conversation.session.info().is_killed() {
+                return Err(Close::Politely);
+            }
             // What was read while the executor was asked may hold whole requests.
             more |= self.received != received;
             if !more || self.conversation.session.closing {
@@ -280,7 +284,7 @@ impl Connection {
                 biased;
                 () = &mut taken => return Ok(()),
                 () = info.woken() => {
-                    if info.is_killed() {
+                    if self.must_go() {
                         return Err(Close::AtOnce);
                     }
                 }
@@ -317,7 +321,7 @@ impl Connection {
         tokio::select! {
             biased;
             () = info.woken() => {
-                if info.is_killed() {
+                if self.must_go() {
                     return Err(Close::AtOnce);
                 }
                 self.follow_config();
@@ -327,6 +331,12 @@ impl Connection {
             read = self.reader.read_buf(&mut self.buffer), if may_read => self.has_read(read)?,
         }
         Ok(())
+    }
+
+    /// Whether the connection is to be closed though something of it is under way. A node that stops answers that first, and
+    /// says how long that may take.
+    fn must_go(&self) -> bool {
+        self.conversation.session.info().is_killed() && !self.services.is_stopping()
     }
 
     /// A client that takes too long to read its replies is closed; so is one that waits until all it sends is taken
