@@ -153,6 +153,13 @@ fn form(own: &Introduction, answers: &BTreeMap<String, Introduction>) -> Result<
         if said.record.is_empty() {
             return Ok(Step::Wait(format!("{entry} does not know yet which of the peers it is")));
         }
+        // What it says becomes its address for ever. The name may lead elsewhere for a while, so it is asked again.
+        if said.address != *entry {
+            let theirs = &said.address;
+            return Ok(Step::Wait(format!(
+                "at {entry} answers a node that says that it is {theirs} (does the name lead to it, and is its announce-peer right?)"
+            )));
+        }
     }
     if !ids.contains_key(&own.node_id) {
         return Err(FormingError::NotListed);
@@ -346,6 +353,11 @@ mod tests {
         let unsure = Introduction { record: Bytes::new(), ..all[2].clone() };
         let said = [all[0].clone(), all[1].clone(), unsure];
         assert_eq!(waits(&all[0], &said), "c:5001 does not know yet which of the peers it is");
+        let mut said = answers(&all);
+        let (b, c) = (said["b:5001"].clone(), said["c:5001"].clone());
+        said.extend([("b:5001".to_owned(), c), ("c:5001".to_owned(), b)]);
+        let Ok(Step::Wait(reason)) = decide(&all[0], &said) else { panic!("it has to wait") };
+        assert!(reason.starts_with("at b:5001 answers a node that says that it is c:5001 "), "{reason}");
     }
 
     #[test]
