@@ -128,8 +128,13 @@ async fn forward(
     if write(&mut tunnel, args).await.is_err() {
         return LocalReply::NotDone;
     }
+    // From here on it may be run, whatever else fails.
     let mut answer = Vec::new();
-    match tunnel.read_to_end(&mut answer).await {
+    let answered = async {
+        tunnel.shutdown().await?;
+        tunnel.read_to_end(&mut answer).await
+    };
+    match answered.await {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return LocalReply::NotDone,
         Err(error) => {
@@ -145,6 +150,8 @@ async fn forward(
     }
 }
 
+/// Writes a request. An error means that it did not leave as a whole: the last bytes are written at once, and what a tunnel
+/// has taken it does not fail for.
 async fn write(tunnel: &mut Tunnel, args: &Args) -> std::io::Result<()> {
     let mut piece = BytesMut::with_capacity(PIECE_BYTES);
     piece.put_slice(format!("*{}\r\n", args.len()).as_bytes());
@@ -159,8 +166,7 @@ async fn write(tunnel: &mut Tunnel, args: &Args) -> std::io::Result<()> {
         }
         piece.put_slice(b"\r\n");
     }
-    tunnel.write_all(&piece).await?;
-    tunnel.shutdown().await
+    tunnel.write_all(&piece).await
 }
 
 /// Runs a command for another node. What did not come as a whole is not run.
