@@ -34,7 +34,7 @@
 //! # Snapshots
 //!
 //! [`Transport::send_snapshot`] sends the files of a directory in a call of their own (`snapshot`): with a hash per file,
-//! from where an earlier try ended, and not faster than it was told.
+//! from where an earlier try ended if the receiver has not been started anew since, and not faster than it was told.
 //!
 //! # Tunnels
 //!
@@ -319,7 +319,7 @@ impl Transport {
     }
 
     /// Sends a snapshot to a member, and returns what it says became of it. Dropped, it breaks off. What was received stays
-    /// there, and the next try goes on from it.
+    /// there until that node is started anew, and the next try goes on from it.
     ///
     /// # Errors
     ///

@@ -68,7 +68,7 @@ impl proto::peer_server::Peer for Service {
                 return;
             };
             let received = snapshot::receive(&service.shared, &joined.handler, from, &mut packets, &answers);
-            // Stopped, it breaks off, and goes on after the next start.
+            // Stopped, it breaks off; what has come is removed at the next start.
             service.unless_stopped(received).await;
         });
         Ok(Response::new(ReceiverStream::new(outgoing)))
