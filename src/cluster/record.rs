@@ -122,6 +122,11 @@ impl MemberRecord {
         }
     }
 
+    /// Whether other nodes could dial it. Who listens everywhere and announces nothing has told no host.
+    pub fn can_be_dialled(&self) -> bool {
+        Self::of_peer(&self.peer, String::new()).is_ok()
+    }
+
     /// The bytes of the table above.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
@@ -300,6 +305,9 @@ mod tests {
         assert_eq!(record(&[("bind", "* ::1"), ("protected-mode", "no")], None).peer, "[::1]:7004");
         let everywhere = record(&[("bind", "*"), ("protected-mode", "no")], None);
         assert_eq!(everywhere.host, "", "clients stay with the address that they have");
+        assert!(!everywhere.can_be_dialled());
+        let announced = [("bind", "*"), ("protected-mode", "no"), ("cluster-announce-ip", "192.0.2.1")];
+        assert!(record(&announced, None).can_be_dialled());
         assert_eq!(record(&[("announce-peer", "[::1]:5001")], None).host, "::1");
     }
 }

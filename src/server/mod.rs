@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::{
     net::TcpListener,
     sync::{
@@ -56,6 +57,7 @@ use crate::{
     driver::{MachineClock, Shard, TransferError},
     executor::Input,
     metrics::Stats,
+    raft::Configuration,
     transport::{self, Transport, Unprotected},
 };
 
@@ -90,6 +92,12 @@ pub enum StartError {
         "this node belongs to a cluster of {0}: start it with --peers or --join as before, so that it listens for the others"
     )]
     NoPeers(usize),
+    /// The others could not dial this node.
+    #[error(
+        "the other nodes could not dial this one at '{0}': set announce-peer to the host:port by which they reach it, or bind \
+         to an address of this machine"
+    )]
+    NoAddress(String),
     /// The node finds to no cluster.
     #[error(transparent)]
     Forming(#[from] FormingError),
@@ -181,9 +189,7 @@ impl Server {
         });
         let core = core.await?;
         let members = core.members().configuration.ids().len();
-        if 1 < members && peers.is_none() {
-            return Err(StartError::NoPeers(members));
-        }
+        let own_record = own_record(peers.as_ref(), &config, &core.members().configuration)?;
         let names = command::all().iter().map(Command::full_name).collect();
         let stats = Arc::new(Stats::new(names));
         let transport = peers.as_ref().map(|peers| Arc::clone(&peers.transport));
@@ -191,8 +197,8 @@ impl Server {
         let shard =
             Shard::start(core, Arc::clone(&disk), transport, runtime, config.io_threads, Arc::clone(&stats))
                 .map_err(StartError::Thread)?;
-        if let Some(peers) = &peers {
-            peers.belong(&cluster, &shard, &config);
+        if let (Some(peers), Some(record)) = (&peers, own_record) {
+            peers.belong(&cluster, record, &shard, &config);
         }
         if members == 1 && shard.core().members().configuration.contains(identity.node_id) {
             shard.campaign();
@@ -363,6 +369,19 @@ impl Server {
             peers.transport.stop().await;
         }
         self.services.shard.stop();
+    }
+}
+
+/// The record of a node that speaks to others.
+fn own_record(
+    peers: Option<&Peers>,
+    config: &Config,
+    members: &Configuration,
+) -> Result<Option<Bytes>, StartError> {
+    match (peers, members.ids().len()) {
+        (Some(peers), _) => peers.own_record(config, members).map(Some),
+        (None, 0 | 1) => Ok(None),
+        (None, members) => Err(StartError::NoPeers(members)),
     }
 }
 

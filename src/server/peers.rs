@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Weak},
 };
 
 use bytes::Bytes;
@@ -29,46 +29,31 @@ use crate::{
 /// The shard whose messages are moved.
 const SHARD: u32 = 0;
 
-/// What peers say, for the shard.
-#[derive(Default)]
-pub(super) struct Ear {
-    shard: OnceLock<Weak<Shard>>,
-}
-
-impl Ear {
-    /// What is said from now on is for `shard`.
-    pub(super) fn listen_for(&self, shard: &Arc<Shard>) {
-        assert!(self.shard.set(Arc::downgrade(shard)).is_ok(), "there is one shard");
-    }
-
-    /// None before the shard is there, or when it has gone: what is said then is lost on the way, to `raft`.
-    fn shard(&self) -> Option<Arc<Shard>> {
-        self.shard.get()?.upgrade()
-    }
-}
+/// What peers say, for the shard. When that has gone, what is said is lost on the way, to `raft`.
+struct Ear(Weak<Shard>);
 
 impl Handler for Ear {
     fn received(&self, messages: Vec<Message>) {
-        if let Some(shard) = self.shard() {
+        if let Some(shard) = self.0.upgrade() {
             shard.received(messages);
         }
     }
 
     fn unreachable(&self, peer: NodeId) {
-        if let Some(shard) = self.shard() {
+        if let Some(shard) = self.0.upgrade() {
             shard.unreachable(peer);
         }
     }
 
     fn snapshot_offered(&self, header: &SnapshotHeader) -> Offered {
-        match self.shard() {
+        match self.0.upgrade() {
             Some(shard) => shard.snapshot_offered(header),
-            None => Offered::Refused("the node is not ready".to_owned()),
+            None => Offered::Refused("the node is stopping".to_owned()),
         }
     }
 
     fn snapshot_received(&self, header: SnapshotHeader) -> Outcome {
-        match self.shard() {
+        match self.0.upgrade() {
             Some(shard) => Box::pin(shard.snapshot_received(header)),
             None => {
                 Box::pin(async { transport::SnapshotOutcome::Refused("the node is stopping".to_owned()) })
@@ -77,7 +62,7 @@ impl Handler for Ear {
     }
 
     fn disk_failed(&self, error: &io::Error) {
-        match self.shard() {
+        match self.0.upgrade() {
             Some(shard) => shard.disk_failed(error),
             None => panic!("a snapshot was received and there is no shard: {error}"),
         }
@@ -133,17 +118,24 @@ impl Peers {
         let record = |entry: &str| MemberRecord::new(config, Some(entry), self.bound).encode();
         let announced = config.announce.peer.as_deref();
         let step = find_cluster(&self.reception, &entries, &self.security, announced, record).await?;
-        Ok(match step {
+        let cluster = match step {
             Step::Form(first) => Cluster { id: fastrand::u128(1..), first },
             Step::Adopt(Belonging { cluster_id, first, .. }) => Cluster { id: cluster_id, first },
             Step::Join(Belonging { cluster_id, present, .. }) => Cluster { id: cluster_id, first: present },
             Step::Wait(_) => unreachable!("it was waited for"),
-        })
+        };
+        // Before it belongs there: who is told what to announce may start anew.
+        self.own_record(config, &cluster.first)?;
+        Ok(cluster)
     }
 
     /// The record that this node should have among `members`. It keeps the address by which the others know it, unless another
     /// one is announced.
-    fn own_record(&self, config: &Config, members: &Configuration) -> Bytes {
+    ///
+    /// # Errors
+    ///
+    /// No other node could dial this one by it.
+    pub(super) fn own_record(&self, config: &Config, members: &Configuration) -> Result<Bytes, StartError> {
         let own = self.reception.own();
         let known = members.record(own.node_id).cloned().and_then(|record| MemberRecord::decode(record).ok());
         let known = known.map(|record| record.peer).filter(|peer| !peer.is_empty());
@@ -159,16 +151,18 @@ impl Peers {
                 "the other nodes know this one as {entry}, which is none of its peers (see announce-peer)"
             );
         }
-        MemberRecord::new(config, entry.as_deref(), self.bound).encode()
+        let record = MemberRecord::new(config, entry.as_deref(), self.bound);
+        match record.can_be_dialled() {
+            true => Ok(record.encode()),
+            false => Err(StartError::NoAddress(record.peer)),
+        }
     }
 
-    /// The node belongs to `cluster`: it says so to who asks, speaks to the members, and looks after its place among them.
-    pub(super) fn belong(&self, cluster: &Cluster, shard: &Arc<Shard>, config: &Arc<Config>) {
-        let ear = Ear::default();
-        ear.listen_for(shard);
-        self.transport.join(cluster.id, Arc::new(ear));
+    /// The node belongs to `cluster`, with this record: it says so to who asks, speaks to the members, and looks after its place
+    /// among them.
+    pub(super) fn belong(&self, cluster: &Cluster, record: Bytes, shard: &Arc<Shard>, config: &Arc<Config>) {
+        self.transport.join(cluster.id, Arc::new(Ear(Arc::downgrade(shard))));
         shard.connect_members();
-        let record = self.own_record(config, &shard.core().members().configuration);
         self.reception.take_guests();
         self.reception.update(|own| own.record = record);
         let upkeep = Upkeep {
@@ -205,4 +199,32 @@ fn security(config: &Config) -> Security {
         Tls { certificate_pem, key_pem, ca_pem }
     });
     Security { secret: config.peer_secret.as_ref().map(|secret| Secret::new(secret.as_bytes())), tls }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_nobody_could_dial_does_not_start() {
+        let record = |flags: &[(&str, &str)]| {
+            let config = Config::from_flags(flags).unwrap();
+            let identity = Identity { node_id: 7, cluster: None, is_removed: false };
+            let bound = Bound { peer_port: 5001, ..Bound::default() };
+            let peers = Peers::start(&config, &identity, Vec::new(), bound)?;
+            let record = peers.own_record(&config, &Configuration::default())?;
+            Ok::<_, StartError>(MemberRecord::decode(record).unwrap().peer)
+        };
+        let everywhere = [("bind", "*"), ("protected-mode", "no")];
+        for others in [("join", "a:5001"), ("peers", "a:5001,b:5001")] {
+            let refused = record(&[&everywhere[..], &[others]].concat());
+            assert!(matches!(&refused, Err(StartError::NoAddress(peer)) if peer == ":5001"), "{refused:?}");
+        }
+        let joins = [&everywhere[..], &[("join", "a:5001")]].concat();
+        let with = |more| record(&[&joins[..], &[more]].concat()).unwrap();
+        assert_eq!(with(("announce-peer", "b:5001")), "b:5001");
+        assert_eq!(with(("cluster-announce-ip", "192.0.2.1")), "192.0.2.1:5001");
+        assert_eq!(record(&[("bind", "127.0.0.1"), ("join", "a:5001")]).unwrap(), "127.0.0.1:5001");
+        assert_eq!(record(&[&everywhere[..], &[("peers", "b:5001")]].concat()).unwrap(), "b:5001");
+    }
 }

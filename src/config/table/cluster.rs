@@ -103,7 +103,7 @@ pub(super) const CLUSTER: &[Directive] = &[
         Kind::Peer,
         "",
         "Where other nodes dial this one, as host:port. With peers it is the entry that is this node; needed only if its \
-         addresses do not tell.",
+         addresses do not tell, and with join if bind names none.",
     )
     .at_start(),
     Directive::works(
