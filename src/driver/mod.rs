@@ -20,7 +20,7 @@ use std::{
     cell::Cell,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -44,7 +44,7 @@ use self::{
     jobs::{Workers, die},
     peers::{Changes, Courier, Ticks},
     reads::{Appliers, Permits},
-    snapshots::Arriving,
+    snapshots::{Arriving, Sending},
     writer::{SyncPolicy, Waker},
 };
 use crate::{
@@ -128,9 +128,7 @@ pub struct Shard {
     permits: Permits,
     appliers: Appliers,
     arriving: Mutex<Option<Arriving>>,
-    snapshots_sent: AtomicU64,
-    /// How fast snapshots are sent, in bytes a second; 0: as fast as it goes.
-    snapshot_rate: AtomicU64,
+    sending: Sending,
 }
 
 impl Shard {
@@ -167,8 +165,7 @@ impl Shard {
             permits: Permits::default(),
             appliers: Appliers::default(),
             arriving: Mutex::default(),
-            snapshots_sent: AtomicU64::new(0),
-            snapshot_rate: AtomicU64::new(0),
+            sending: Sending::default(),
         });
         let writer = Arc::clone(&shard);
         thread::Builder::new().name("log".to_owned()).spawn(move || writer::run(&writer))?;

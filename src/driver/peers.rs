@@ -145,8 +145,8 @@ impl Shard {
                     before.abort();
                 }
             }
-            Errand::Installed(position) => self.snapshot_ended(position, true),
-            Errand::Discard(position) => self.snapshot_ended(position, false),
+            Errand::Installed(position) => self.snapshot_installed(position),
+            Errand::Discard(position) => self.snapshot_discarded(position),
         }
     }
 

@@ -5,10 +5,17 @@
 //! | `shard-0/outgoing-<n>/` | hard links to the tables that are being sent, and their manifest; removed afterwards, and at the start |
 //! | `shard-0/tree/incoming/` | what is being received; see `lsm` |
 
-use std::num::NonZeroU64;
-use std::sync::{Arc, MutexGuard, atomic::Ordering};
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroU64,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::sleep};
 
 use super::{
     Shard,
@@ -20,19 +27,50 @@ use super::{
 use crate::{
     disk::{Disk, join},
     executor::Input,
-    log::{Position, Term},
-    lsm::{self, CheckpointJob},
-    raft::{self, Configuration, NodeId, Offer},
+    log::{Index, Position, Term},
+    lsm::{self, CheckpointFile, CheckpointJob},
+    raft::{self, Configuration, NodeId, Offer, SnapshotAnswer},
     transport::{Offered, Snapshot, SnapshotError, SnapshotFile, SnapshotHeader, SnapshotOutcome},
 };
 
+/// After a snapshot that was not taken, another is sent after this, then after twice as long each time, up to the longest: each
+/// may be all there is, once more, from a node that has clients to serve.
+const WAIT_MIN: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// What the directories of snapshots that are being sent begin with.
 const OUTGOING: &str = "outgoing-";
+
+const BUSY: &str = "another snapshot is being put in place";
 
 /// The snapshot that this node was sent whole, and that is being put in place.
 pub(super) struct Arriving {
     position: Position,
     ended: oneshot::Sender<SnapshotOutcome>,
+}
+
+/// What is known from one snapshot that is sent to the next.
+#[derive(Default)]
+pub(super) struct Sending {
+    /// How many were made.
+    made: AtomicU64,
+    /// How fast they are sent, in bytes a second; 0: as fast as it goes.
+    bytes_per_second: AtomicU64,
+    /// How long to wait when the next one fails, for those nodes whose last one did.
+    waits: Mutex<BTreeMap<NodeId, Duration>>,
+}
+
+impl Sending {
+    /// How long to wait before `to` is sent another snapshot, since it has not taken this one: longer each time.
+    fn failed(&self, to: NodeId) -> Duration {
+        let mut waits = self.waits.lock().expect("a panic ends the process");
+        let wait = waits.entry(to).or_insert(WAIT_MIN);
+        std::mem::replace(wait, (*wait * 2).min(WAIT_MAX))
+    }
+
+    fn succeeded(&self, to: NodeId) {
+        self.waits.lock().expect("a panic ends the process").remove(&to);
+    }
 }
 
 /// Files that are there to be sent; dropped, they go.
@@ -66,24 +104,37 @@ impl Shard {
     pub(super) async fn send_snapshot(self: Arc<Self>, to: NodeId, term: Term) {
         let node = format!("{to:016x}");
         tracing::info!(node, term, "sending a snapshot");
-        match self.try_to_send_snapshot(to, term).await {
-            Ok(outcome) => tracing::info!(node, ?outcome, "a snapshot was sent"),
-            Err(error) => tracing::warn!(node, error, "a snapshot could not be sent"),
-        }
-        self.step(raft::Input::SnapshotEnded(to));
+        let held = match self.try_to_send_snapshot(to, term).await {
+            Ok((position, outcome @ (SnapshotOutcome::Installed | SnapshotOutcome::NotNeeded))) => {
+                tracing::info!(node, ?outcome, "a snapshot was sent");
+                self.sending.succeeded(to);
+                Some(position.index)
+            }
+            Ok((_, SnapshotOutcome::Refused(why))) => self.snapshot_failed(to, &why).await,
+            Err(error) => self.snapshot_failed(to, &error).await,
+        };
+        self.step(raft::Input::SnapshotEnded(to, held));
+    }
+
+    /// Returns what the node has of the snapshot, nothing, when it is time to try again.
+    async fn snapshot_failed(&self, to: NodeId, why: &str) -> Option<Index> {
+        let wait = self.sending.failed(to);
+        tracing::warn!(node = format!("{to:016x}"), why, ?wait, "a snapshot was not taken");
+        sleep(wait).await;
+        None
     }
 
     async fn try_to_send_snapshot(
         self: &Arc<Self>,
         to: NodeId,
         term: Term,
-    ) -> Result<SnapshotOutcome, String> {
+    ) -> Result<(Position, SnapshotOutcome), String> {
         let transport = self.transport.as_ref().ok_or_else(|| SnapshotError::NotMember.to_string())?;
         let (job, made) = oneshot::channel();
         self.submit(Input::Checkpoint(job));
         let job = made.await.map_err(|_| "the node is stopping".to_owned())?;
         let (done, prepared) = oneshot::channel();
-        let number = self.snapshots_sent.fetch_add(1, Ordering::Relaxed);
+        let number = self.sending.made.fetch_add(1, Ordering::Relaxed);
         self.reads.run(move || match prepare(job, term, number) {
             Err(error @ lsm::Error::Sync { .. }) => Err(error.into()),
             prepared => {
@@ -93,29 +144,27 @@ impl Shard {
         });
         let prepared = prepared.await.map_err(|_| "the node is stopping".to_owned())?;
         let (outgoing, snapshot) = prepared.map_err(|error| error.to_string())?;
-        let bytes_per_second = NonZeroU64::new(self.snapshot_rate.load(Ordering::Relaxed));
+        let bytes_per_second = NonZeroU64::new(self.sending.bytes_per_second.load(Ordering::Relaxed));
+        let position = snapshot.position;
         let snapshot = Snapshot { bytes_per_second, ..snapshot };
         let sent = transport.send_snapshot(to, snapshot).await;
         drop(outgoing);
-        sent.map_err(|error| error.to_string())
+        sent.map(|outcome| (position, outcome)).map_err(|error| error.to_string())
     }
 
     /// Sends snapshots at this rate from the next one on; none is as fast as it goes.
     pub fn set_snapshot_rate(&self, bytes_per_second: Option<NonZeroU64>) {
-        self.snapshot_rate.store(bytes_per_second.map_or(0, NonZeroU64::get), Ordering::Relaxed);
+        self.sending.bytes_per_second.store(bytes_per_second.map_or(0, NonZeroU64::get), Ordering::Relaxed);
     }
 
     /// A leader offers a snapshot.
     pub fn snapshot_offered(&self, header: &SnapshotHeader) -> Offered {
-        let (term, commit_index) = self.core.with_raft(|raft| (raft.term(), raft.commit_index()));
-        if header.term < term {
-            return Offered::Refused(format!("it is of term {}, and this is term {term}", header.term));
-        }
-        if header.position.index <= commit_index {
-            return Offered::NotNeeded;
-        }
-        if self.arriving().is_some() {
-            return Offered::Refused("another snapshot is being put in place".to_owned());
+        match self.core.with_raft(|raft| raft.judge_snapshot(header.term, header.position)) {
+            SnapshotAnswer::Late => return Offered::Refused(format!("term {} is over", header.term)),
+            SnapshotAnswer::Held => return Offered::NotNeeded,
+            SnapshotAnswer::Busy => return Offered::Refused(BUSY.to_owned()),
+            SnapshotAnswer::Wanted if self.arriving().is_some() => return Offered::Refused(BUSY.to_owned()),
+            SnapshotAnswer::Wanted => {}
         }
         match receive_snapshot(&*self.disk) {
             Ok(dir) => Offered::Take { disk: Arc::clone(&self.disk), dir },
@@ -142,14 +191,25 @@ impl Shard {
         }
     }
 
-    /// The snapshot that was received is in place, or is not needed.
-    pub(super) fn snapshot_ended(&self, position: Position, installed: bool) {
+    /// The snapshot that was received is in place.
+    pub(super) fn snapshot_installed(&self, position: Position) {
+        self.appliers.stale.store(true, Ordering::Release);
+        self.snapshot_ended(position, SnapshotOutcome::Installed);
+    }
+
+    /// The snapshot that was received is not put in place.
+    pub(super) fn snapshot_discarded(&self, position: Position) {
+        let is_held = self.core.with_raft(raft::Raft::commit_index) >= position.index;
+        let outcome = match is_held {
+            true => SnapshotOutcome::NotNeeded,
+            false => SnapshotOutcome::Refused("it came too late".to_owned()),
+        };
+        self.snapshot_ended(position, outcome);
+    }
+
+    fn snapshot_ended(&self, position: Position, outcome: SnapshotOutcome) {
         let arriving = self.arriving().take().expect("one was received");
         assert!(arriving.position == position, "another snapshot was received");
-        if installed {
-            self.appliers.stale.store(true, Ordering::Release);
-        }
-        let outcome = if installed { SnapshotOutcome::Installed } else { SnapshotOutcome::NotNeeded };
         super::tell(arriving.ended, outcome);
     }
 
@@ -174,8 +234,15 @@ fn prepare(job: CheckpointJob, term: Term, number: u64) -> lsm::Result<(Outgoing
     let outgoing = Outgoing { disk: Arc::clone(&disk), dir: join(SHARD_DIR, &format!("{OUTGOING}{number}")) };
     let checkpoint = job.run(&outgoing.dir)?;
     let dir = checkpoint.dir;
-    let listed = SnapshotFile::list(&*disk, &dir);
-    let files = listed.map_err(|source| lsm::Error::Io { operation: "read", path: dir.clone(), source })?;
+    // The hashes of tables are known; what else is there is small.
+    let tables: HashMap<&str, &CheckpointFile> =
+        checkpoint.files.iter().map(|file| (file.path.as_str(), file)).collect();
+    let described = |name: String| match tables.get(join(&dir, &name).as_str()) {
+        Some(table) => Ok(SnapshotFile { name, bytes: table.bytes, hash: table.hash }),
+        None => SnapshotFile::of(&*disk, &dir, &name),
+    };
+    let files = disk.list(&dir).and_then(|names| names.into_iter().map(described).collect());
+    let files = files.map_err(|source| lsm::Error::Io { operation: "read", path: dir.clone(), source })?;
     let configuration = Configuration::decode(checkpoint.flushed.membership)
         .expect("this node has read the membership when it started");
     let snapshot = Snapshot {

@@ -7,15 +7,11 @@ use super::{
     configuration::{Change, ChangeRefusal, Configuration},
     core::{Output, Raft, State},
     leader::Leader,
-    progress::{Mode, Progress},
 };
 use crate::{
     bugs::{self, Bug},
     log::{EntryKind, Index},
 };
-
-/// How many entries a learner may lack to become a voter.
-const BEHIND_MAX: u64 = 1_000;
 
 /// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,18 +65,15 @@ impl Raft {
             return Err(ChangeRefusal::Pending);
         }
         let next = configuration.changed(changes)?;
+        let last = self.tail.last().index;
         for change in changes {
             if let Change::Promote(id) = change
-                && !leader.progress.get(id).is_some_and(|progress| self.lacks_little(progress))
+                && !leader.progress.get(id).is_some_and(|progress| progress.lacks_little(last))
             {
                 return Err(ChangeRefusal::Behind(*id));
             }
         }
         Ok(next)
-    }
-
-    pub(super) fn lacks_little(&self, progress: &Progress) -> bool {
-        progress.mode() == Mode::Replicate && self.tail.last().index <= progress.match_index() + BEHIND_MAX
     }
 
     /// Appends a configuration, which is in force at once.

@@ -72,8 +72,9 @@ pub enum Input {
     Snapshot(Offer),
     /// The snapshot of [`Output::Install`] is in place, durably, and the log may be reset to it.
     Installed(Position),
-    /// The sending of a snapshot ([`Output::SendSnapshot`]) has ended, well or not.
-    SnapshotEnded(NodeId),
+    /// The sending of a snapshot ([`Output::SendSnapshot`]) has ended. If the node has said that it has all that the snapshot
+    /// holds, the last entry of that; none if it has not got it.
+    SnapshotEnded(NodeId, Option<Index>),
     /// Whether this node should not lead (its clock is wrong, say). It does not campaign then, and hands over.
     Unfit(bool),
 }
@@ -191,6 +192,8 @@ pub struct Raft {
     pub(super) commit_index: Index,
     /// The last entry that was given out to be applied.
     pub(super) handed_out: Index,
+    /// What is known to be in tables, and so in every snapshot that is made from now on.
+    pub(super) flushed: Index,
     /// Entries to be applied are being read from the log, from this one on.
     pub(super) fetching: Option<Index>,
     pub(super) history: History,
@@ -243,6 +246,7 @@ impl Raft {
             sizes: Sizes::new(start.bounds.kept_bytes, start.sizes),
             commit_index: start.applied,
             handed_out: start.applied,
+            flushed: start.applied,
             fetching: None,
             history: History::new((0, start.configuration), start.later),
             timing: start.timing,
@@ -349,7 +353,7 @@ impl Raft {
 
     /// Whether the learner `id` has so much of the log that it may become a voter.
     pub fn has_caught_up(&self, id: NodeId) -> bool {
-        self.progress(id).is_some_and(|progress| self.lacks_little(progress))
+        self.progress(id).is_some_and(|progress| progress.lacks_little(self.tail.last().index))
     }
 
     /// Until when this node leads without asking anyone: it may serve the reads that have arrived before. 0 if it has to
@@ -410,7 +414,7 @@ impl Raft {
             Input::Cut { index, is_short } => self.cut(index, is_short, outputs),
             Input::Snapshot(offer) => self.offered(now, offer, outputs),
             Input::Installed(position) => self.installed(now, position, outputs),
-            Input::SnapshotEnded(id) => self.snapshot_ended(id),
+            Input::SnapshotEnded(id, held) => self.snapshot_ended(id, held),
             Input::Unfit(unfit) => self.unfit = unfit,
         }
         self.hand_out(outputs);
@@ -568,7 +572,9 @@ impl Raft {
     /// Cuts the log up to `index`, except for what is kept for others. The core forgets the entries before the log does, so
     /// it never asks for what is gone.
     fn cut(&mut self, index: Index, is_short: bool, outputs: &mut Vec<Output>) {
-        let index = self.unneeded(index.min(self.handed_out), is_short);
+        let index = index.min(self.handed_out);
+        self.flushed = self.flushed.max(index);
+        let index = self.unneeded(index, is_short);
         // Said again although it is nothing new: what the log could not let go of then, it may now.
         if self.installing.is_none() && self.tail.start().index <= index {
             self.tail.cut(index);
@@ -586,12 +592,16 @@ impl Raft {
             true => (0, self.bounds.inflight_bytes_max as u64),
             false => (self.bounds.kept_bytes, self.bounds.kept_bytes_max),
         };
-        let replicated = match &self.state {
-            State::Leader(leader) => leader.needed_after(),
-            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => Index::MAX,
+        let (replicated, caught_up) = match &self.state {
+            State::Leader(leader) => (leader.needed_after(), leader.needed_to_catch_up(self.timing)),
+            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => {
+                (Index::MAX, Index::MAX)
+            }
         };
         let replicated = replicated.max(self.sizes.before(flushed, for_replicating));
-        self.sizes.before(flushed, for_all).min(replicated).min(flushed)
+        // When that took all the room there was, whoever catches up has to begin anew.
+        let caught_up = if is_short { Index::MAX } else { caught_up };
+        self.sizes.before(flushed, for_all).min(replicated).min(caught_up).min(flushed)
     }
 
     fn unreachable(&mut self, now: u64, id: NodeId, outputs: &mut Vec<Output>) {

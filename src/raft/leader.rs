@@ -14,6 +14,7 @@ use super::{
     progress::{Mode, Progress},
     reads::Waiting,
     rounds::Rounds,
+    timing::Timing,
     transfer::Transfer,
 };
 use crate::{
@@ -23,6 +24,9 @@ use crate::{
 
 /// How long a leader's disk may take to write something, in µs.
 const STALL_US: u64 = 5_000_000;
+
+/// How long a follower that catches up may be silent before nothing is kept for it any more, in µs.
+const SILENCE_US: u64 = 60_000_000;
 
 /// What lives for one term of leading.
 #[derive(Debug)]
@@ -57,6 +61,13 @@ impl Leader {
     pub(super) fn needed_after(&self) -> Index {
         let replicating = self.progress.values().filter(|progress| progress.mode() == Mode::Replicate);
         replicating.map(Progress::match_index).min().unwrap_or(Index::MAX)
+    }
+
+    /// Everything up to this index is in the snapshots of those who catch up. Who is silent for long may be gone for ever.
+    pub(super) fn needed_to_catch_up(&self, timing: Timing) -> Index {
+        let silent = |id| self.rounds.unanswered(id) * timing.heartbeat_us;
+        let heard = self.progress.iter().filter(|(id, _)| silent(**id) < SILENCE_US);
+        heard.filter_map(|(_, progress)| progress.catches_up_from()).min().unwrap_or(Index::MAX)
     }
 }
 
@@ -166,7 +177,7 @@ impl Raft {
                 if progress.leaving.is_some() {
                     return;
                 }
-                progress.await_snapshot();
+                progress.await_snapshot(self.flushed);
                 return outputs.push(Output::SendSnapshot(to, term));
             };
             let entries = match next <= last {
@@ -219,7 +230,11 @@ impl Raft {
     pub(super) fn matched(&mut self, now: u64, from: NodeId, index: Index, outputs: &mut Vec<Output>) {
         let State::Leader(leader) = &mut self.state else { return };
         let Some(progress) = leader.progress.get_mut(&from) else { return };
-        if progress.matched(index) {
+        let news = progress.matched(index);
+        if progress.lacks_little(self.tail.last().index) {
+            progress.caught_up();
+        }
+        if news {
             self.advance_commit(now, outputs);
         }
         self.replicate(from, false, outputs);

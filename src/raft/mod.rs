@@ -85,6 +85,6 @@ pub use core::{Input, Output, Raft, Reading, Role, Start};
 pub use message::{Body, Message, NodeId};
 pub use persistence::Token;
 pub use progress::{Mode, Progress};
-pub use snapshot::Offer;
+pub use snapshot::{Offer, SnapshotAnswer};
 pub use tail::Tail;
 pub use timing::{Bounds, Timing};

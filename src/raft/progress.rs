@@ -18,11 +18,18 @@
 //! *Probe*: the leader does not know where the logs part, and sends one message at a time. *Replicate*: it sends what
 //! comes without waiting, up to a bound on bytes. *Snapshot*: what the follower needs is cut from the log, and it gets the
 //! state instead.
+//!
+//! Whoever gets a snapshot *catches up* from then on until it lacks little: what the snapshot does not hold is kept for it in
+//! the log for so long, however much that becomes while the snapshot is on its way. Else the follower would need another one
+//! when it has this one, again and again for as long as there is load.
 
 use std::collections::VecDeque;
 
 use super::leaving::Leaving;
 use crate::log::Index;
+
+/// How many entries a follower may lack that lacks little.
+const BEHIND_MAX: u64 = 1_000;
 
 /// How entries are sent to a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +59,8 @@ pub struct Progress {
     inflight_bytes: usize,
     /// Entries for it are being read from the log.
     pub(super) fetching: bool,
+    /// It gets a snapshot that holds at least the entries up to here, or has got it, and lacks much of what is behind it.
+    catching_up: Option<Index>,
     /// It is no member any more.
     pub(super) leaving: Option<Leaving>,
 }
@@ -66,6 +75,7 @@ impl Progress {
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             fetching: false,
+            catching_up: None,
             leaving: None,
         }
     }
@@ -175,10 +185,35 @@ impl Progress {
         }
     }
 
-    /// Sends no more entries: the follower gets a snapshot.
-    pub(super) fn await_snapshot(&mut self) {
+    /// Sends no more entries: the follower gets a snapshot of at least the entries up to `flushed`.
+    pub(super) fn await_snapshot(&mut self, flushed: Index) {
         self.probe();
         self.mode = Mode::Snapshot;
+        self.catching_up = Some(flushed);
+    }
+
+    /// The sending of a snapshot has ended. If the follower says that it has all up to `held`, the next probe begins behind that;
+    /// its own answer to that is still needed, since what it has said may not be durable there. Nothing is sent before it
+    /// answers the next heartbeat.
+    pub(super) fn snapshot_ended(&mut self, held: Option<Index>) {
+        self.probe();
+        self.next_index = self.next_index.max(held.map_or(0, |held| held + 1));
+        self.mode = Mode::Probe { paused: true };
+    }
+
+    /// What stands behind this in the log is kept for it until it has caught up; none if it has.
+    pub(super) fn catches_up_from(&self) -> Option<Index> {
+        self.catching_up.map(|from| from.max(self.match_index))
+    }
+
+    /// It lacks little: it is treated as all others.
+    pub(super) fn caught_up(&mut self) {
+        self.catching_up = None;
+    }
+
+    /// Whether it takes entries as they come and has nearly all of a log that ends at `last`.
+    pub(super) fn lacks_little(&self, last: Index) -> bool {
+        self.mode == Mode::Replicate && last <= self.match_index + BEHIND_MAX
     }
 
     /// Checks what must hold of every follower of a leader whose log ends at `last`.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bugs::{self, Bug},
-    log::{Operation, Position, Term},
+    log::{Index, Operation, Position, Term},
 };
 
 /// A snapshot that was received whole, and not installed yet.
@@ -24,6 +24,19 @@ pub struct Offer {
     pub configuration: Configuration,
 }
 
+/// What a node says to a snapshot before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotAnswer {
+    /// It takes it.
+    Wanted,
+    /// It has all that the snapshot holds.
+    Held,
+    /// It is of a leader of the past.
+    Late,
+    /// Another one is being put in place.
+    Busy,
+}
+
 /// A snapshot that is being put in place. No entry is taken and none is applied until that is done (D6).
 #[derive(Debug)]
 pub(super) struct Installing {
@@ -31,6 +44,21 @@ pub(super) struct Installing {
 }
 
 impl Raft {
+    /// What to say to the offer of a snapshot that ends at `position`, by the leader of `term`. [`Input::Snapshot`] judges again.
+    ///
+    /// [`Input::Snapshot`]: super::Input::Snapshot
+    pub fn judge_snapshot(&self, term: Term, position: Position) -> SnapshotAnswer {
+        if term < self.term() {
+            SnapshotAnswer::Late
+        } else if position.index <= self.commit_index {
+            SnapshotAnswer::Held
+        } else if self.installing.is_some() || self.resetting.is_some() {
+            SnapshotAnswer::Busy
+        } else {
+            SnapshotAnswer::Wanted
+        }
+    }
+
     /// A snapshot was received whole: installs it, unless it has nothing new.
     pub(super) fn offered(&mut self, now: u64, offer: Offer, outputs: &mut Vec<Output>) {
         let position = offer.position;
@@ -65,6 +93,7 @@ impl Raft {
         self.persistence.reset(position.index);
         self.commit_index = position.index;
         self.handed_out = position.index;
+        self.flushed = position.index;
         let configuration = match bugs::on(Bug::RaftSnapshotWithoutMembership) {
             true => self.history.newest().clone(),
             false => offer.configuration,
@@ -79,15 +108,14 @@ impl Raft {
         self.send_durably(to, Body::Matched { index: position.index }, token, outputs);
     }
 
-    /// If the follower has the snapshot, its answer says so, or the next probe finds out.
-    pub(super) fn snapshot_ended(&mut self, id: NodeId) {
+    /// The follower has all up to `held`, as it says; or it has not got the snapshot.
+    pub(super) fn snapshot_ended(&mut self, id: NodeId, held: Option<Index>) {
         if let State::Leader(leader) = &mut self.state
             && let Some(progress) = leader.progress.get_mut(&id)
             && progress.mode() == super::progress::Mode::Snapshot
         {
-            // Not before it answers the next heartbeat.
-            progress.probe();
-            progress.sent(None, 0);
+            assert!(held <= Some(self.tail.last().index), "a snapshot holds what its leader does not");
+            progress.snapshot_ended(held);
         }
     }
 }

@@ -40,6 +40,8 @@ struct Transfer {
     to: NodeId,
     offer: raft::Offer,
     files: Vec<(String, Vec<u8>)>,
+    /// Its receiver has said that it wants it.
+    is_taken: bool,
 }
 
 /// What kind of world a run takes place in.

@@ -19,6 +19,7 @@ pub struct Fjall {
     next: u64,
     visible: SequenceNumberCounter,
     settings: Settings,
+    patience: Duration,
     stop: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -28,8 +29,8 @@ fn strategy(settings: &Settings) -> Arc<Leveled> {
     Arc::new(Leveled::default().with_l0_threshold(settings.level_zero_tables).with_table_target_size(base))
 }
 
-/// How long anybody waits for level 0 to be emptied: on a few small tables the strategy may prefer to turn others in a circle,
-/// for ever.
+/// How long level 0 is waited for. On a few small tables the strategy may prefer to turn others in a circle, for ever: whoever
+/// has waited in vain does not wait again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `work` again and again until the engine is dropped.
@@ -69,9 +70,13 @@ impl Fjall {
         }
     }
 
-    fn await_level_zero(&self, runs_max: usize) {
+    fn await_level_zero(&mut self, runs_max: usize) {
         let begun = Instant::now();
-        while self.tree.l0_run_count() > runs_max && begun.elapsed() < PATIENCE {
+        while self.tree.l0_run_count() > runs_max {
+            if begun.elapsed() >= self.patience {
+                self.patience = Duration::ZERO;
+                break;
+            }
             std::thread::sleep(Duration::from_micros(200));
         }
     }
@@ -96,7 +101,7 @@ impl Engine for Fjall {
         let stop = Arc::new(AtomicBool::new(false));
         let workers =
             vec![repeat(&stop, &tree, *settings, flush_once), repeat(&stop, &tree, *settings, compact_once)];
-        Self { tree, next: 1, visible, settings: *settings, stop, workers }
+        Self { tree, next: 1, visible, settings: *settings, patience: PATIENCE, stop, workers }
     }
 
     fn write(&mut self, batch: &[Write]) {

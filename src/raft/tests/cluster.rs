@@ -7,7 +7,7 @@ use crate::{
     log::{Entry, EntryKind, HardState, Index, Operation, Position, Term},
     raft::{
         Bounds, Change, ChangeAnswer, Configuration, Input, Message, NodeId, Offer, Output, Proposal,
-        ProposalId, Raft, Reading, Role, Start, Tail, Timing, Token, Verdict,
+        ProposalId, Raft, Reading, Role, SnapshotAnswer, Start, Tail, Timing, Token, Verdict,
     },
 };
 
@@ -224,7 +224,7 @@ impl Cluster {
         node.proposed = (0, 0);
         node.reads.clear();
         if let Some(offer) = offer {
-            self.step(offer.from, Input::SnapshotEnded(id));
+            self.step(offer.from, Input::SnapshotEnded(id, None));
         }
     }
 
@@ -377,13 +377,26 @@ impl Cluster {
         let from = offer.from;
         let up = self.nodes.get(&to).is_some_and(|node| node.raft.is_some());
         if !up || self.cut_links.contains(&(from, to)) || self.nodes[&to].offer.is_some() {
-            return self.step(from, Input::SnapshotEnded(to));
+            return self.step(from, Input::SnapshotEnded(to, None));
+        }
+        match self.raft(to).judge_snapshot(offer.term, offer.position) {
+            SnapshotAnswer::Wanted => {}
+            SnapshotAnswer::Held => {
+                return self.step(from, Input::SnapshotEnded(to, Some(offer.position.index)));
+            }
+            SnapshotAnswer::Late | SnapshotAnswer::Busy => {
+                return self.step(from, Input::SnapshotEnded(to, None));
+            }
         }
         self.step(to, Input::Snapshot(offer.clone()));
         let node = self.nodes.get_mut(&to).unwrap();
         match node.install {
             Some(_) => node.offer = Some(offer),
-            None => self.step(from, Input::SnapshotEnded(to)),
+            None => {
+                let is_held = offer.position.index <= self.raft(to).commit_index();
+                let held = is_held.then_some(offer.position.index);
+                self.step(from, Input::SnapshotEnded(to, held));
+            }
         }
     }
 
@@ -397,7 +410,7 @@ impl Cluster {
             node.flushed = node.applied.clone();
             self.met.installs += 1;
             self.step(id, Input::Installed(position));
-            return self.step(offer.from, Input::SnapshotEnded(id));
+            return self.step(offer.from, Input::SnapshotEnded(id, Some(position.index)));
         }
         if node.fetches.is_empty() {
             return;

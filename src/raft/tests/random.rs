@@ -344,7 +344,6 @@ const NOTICED_WITHIN: &[(Bug, u64)] = &[
     (Bug::RaftAcknowledgeBeforeDurable, 20),
     (Bug::RaftCountSelfBeforeDurable, 20),
     (Bug::RaftDurableAfterTruncation, 100),
-    (Bug::RaftPromiseBroken, 500),
 ];
 
 #[test]

@@ -306,6 +306,7 @@ const NOTICED: &[(Bug, &str)] = &[
     (Bug::RaftSnapshotWithoutMembership, "snapshot_carries_the_membership"),
     (Bug::RaftRoundServesLaterReads, "round_serves_earlier_reads"),
     (Bug::RaftPromiseForgotten, "promise_outlives_a_restart"),
+    (Bug::RaftPromiseBroken, "promise_keeps_the_vote"),
     (Bug::RaftLeaseFromAnswer, "lease_counts_from_sending"),
     (Bug::RaftLeaseAfterTransfer, "transfer_ends_the_lease"),
     (Bug::RaftChangeUnchecked, "change_waits_for_the_term"),

@@ -18,6 +18,7 @@ mod tests;
 
 use std::{io, num::NonZeroU64, sync::Arc};
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3Default;
 
 pub(super) use serve::receive;
@@ -40,8 +41,8 @@ pub struct SnapshotFile {
     pub name: String,
     /// Its length.
     pub bytes: u64,
-    /// The XXH3 of its bytes.
-    pub hash: u64,
+    /// The XXH3-128 of its bytes.
+    pub hash: u128,
 }
 
 /// What a leader offers.
@@ -72,7 +73,7 @@ pub struct Snapshot {
     pub disk: Arc<dyn Disk>,
     /// The directory.
     pub dir: String,
-    /// The files ([`SnapshotFile::list`]).
+    /// The files, in the order in which they are sent.
     pub files: Vec<SnapshotFile>,
     /// How fast they may be sent; none is as fast as it goes.
     pub bytes_per_second: Option<NonZeroU64>,
@@ -130,16 +131,13 @@ impl SnapshotFile {
     pub fn of(disk: &dyn Disk, dir: &str, name: &str) -> io::Result<Self> {
         let file = disk.open(&join(dir, name))?;
         let bytes = file.len()?;
-        Ok(Self { name: name.to_owned(), bytes, hash: hash_of(&*file, bytes)?.digest() })
+        Ok(Self { name: name.to_owned(), bytes, hash: hash_of(&*file, bytes)?.digest128() })
     }
 
-    /// Reads all files of `dir` and says what they are. It takes as long as reading them does.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be read.
-    pub fn list(disk: &dyn Disk, dir: &str) -> io::Result<Vec<Self>> {
-        disk.list(dir)?.iter().map(|name| Self::of(disk, dir, name)).collect()
+    fn from_wire(file: proto::SnapshotFile) -> Result<Self, Refusal> {
+        let hash = file.hash.as_ref().try_into();
+        let hash = hash.map_err(|_| Refusal::Malformed("the hash of a file has 16 bytes"))?;
+        Ok(Self { name: file.name, bytes: file.size, hash: u128::from_be_bytes(hash) })
     }
 }
 
@@ -171,11 +169,8 @@ impl SnapshotHeader {
     fn from_wire(from: NodeId, header: proto::SnapshotHeader) -> Result<Self, Refusal> {
         let configuration = Configuration::decode(header.configuration)
             .ok_or(Refusal::Malformed("the membership of a snapshot cannot be read"))?;
-        let files: Vec<SnapshotFile> = header
-            .files
-            .into_iter()
-            .map(|file| SnapshotFile { name: file.name, bytes: file.size, hash: file.hash })
-            .collect();
+        let files = header.files.into_iter().map(SnapshotFile::from_wire);
+        let files = files.collect::<Result<Vec<_>, _>>()?;
         let mut names: Vec<&str> = files.iter().map(|file| &*file.name).collect();
         names.sort_unstable();
         names.dedup();
@@ -208,7 +203,7 @@ impl Snapshot {
                 .map(|file| proto::SnapshotFile {
                     name: file.name.clone(),
                     size: file.bytes,
-                    hash: file.hash,
+                    hash: Bytes::copy_from_slice(&file.hash.to_be_bytes()),
                 })
                 .collect(),
         };

@@ -131,7 +131,7 @@ impl Receiving {
         }
         let hash = hash_of(&*file, bytes)?;
         if bytes == expected.bytes {
-            return Ok(hash.digest() == expected.hash);
+            return Ok(hash.digest128() == expected.hash);
         }
         (self.file, self.hash, self.offset) = (Some(file), hash, bytes);
         Ok(false)
@@ -153,7 +153,7 @@ impl Receiving {
         let expected = &self.files[self.at];
         let path = self.path(&expected.name);
         let file = self.file.take().expect("bytes were appended to it");
-        if self.hash.digest() != expected.hash {
+        if self.hash.digest128() != expected.hash {
             let why = format!("{} came damaged", expected.name);
             self.disk.remove(&path).map_err(ReceiveError::Disk)?;
             return Err(ReceiveError::Refused(why));

@@ -17,7 +17,7 @@ const SIZES: [usize; 5] = [10_000, 0, 70_000, 1, 5_000];
 fn files() -> Vec<(SnapshotFile, Vec<u8>)> {
     let file = |(place, size): (usize, usize)| {
         let contents: Vec<u8> = (0..=250).cycle().skip(place).take(size).collect();
-        let hash = xxhash_rust::xxh3::xxh3_64(&contents);
+        let hash = xxhash_rust::xxh3::xxh3_128(&contents);
         (SnapshotFile { name: format!("table-{place}"), bytes: size as u64, hash }, contents)
     };
     SIZES.into_iter().enumerate().map(file).collect()
@@ -96,7 +96,7 @@ fn what_is_of_another_snapshot_is_kept_if_it_is_the_same_and_else_removed() {
     feed(&mut receiving, &old, usize::MAX).unwrap();
     let mut new = files();
     new[2].1[5] ^= 1;
-    new[2].0.hash = xxhash_rust::xxh3::xxh3_64(&new[2].1);
+    new[2].0.hash = xxhash_rust::xxh3::xxh3_128(&new[2].1);
     new[4].0.name = "other".to_owned();
     let mut receiving = begin(&disk, &new).unwrap();
     assert_eq!(receiving.position(), (2, 0));

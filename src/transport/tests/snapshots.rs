@@ -35,7 +35,12 @@ fn snapshot() -> (SimDisk, Snapshot) {
         term: 5,
         position: Position { index: 100, term: 4 },
         configuration: Configuration::of_voters([(1, Bytes::from_static(b"one")), (2, Bytes::new())]),
-        files: SnapshotFile::list(&disk, "checkpoint").unwrap(),
+        files: disk
+            .list("checkpoint")
+            .unwrap()
+            .iter()
+            .map(|name| SnapshotFile::of(&disk, "checkpoint", name).unwrap())
+            .collect(),
         disk: Arc::new(disk.clone()),
         dir: "checkpoint".to_owned(),
         bytes_per_second: None,
@@ -176,7 +181,8 @@ async fn said(kind: Kind) -> String {
 
 #[tokio::test]
 async fn a_snapshot_that_is_none_is_refused() {
-    let file = |name: &str| proto::SnapshotFile { name: name.to_owned(), size: 1, hash: 1 };
+    let hash = Bytes::from_static(&[1; 16]);
+    let file = |name: &str| proto::SnapshotFile { name: name.to_owned(), size: 1, hash: hash.clone() };
     let with = |names: &[&str]| {
         let files = names.iter().map(|name| file(name)).collect();
         let configuration = Configuration::single(1).encode();
@@ -186,6 +192,10 @@ async fn a_snapshot_that_is_none_is_refused() {
     assert!(said(with(&["a", "a"])).await.contains("names that no file may have"));
     let strange = proto::SnapshotHeader { configuration: Bytes::from_static(b"?"), ..Default::default() };
     assert!(said(Kind::Header(strange)).await.contains("membership of a snapshot cannot be read"));
+    let short = proto::SnapshotFile { hash: Bytes::from_static(b"?"), ..file("a") };
+    let configuration = Configuration::single(1).encode();
+    let hashed = proto::SnapshotHeader { files: vec![short], configuration, ..Default::default() };
+    assert!(said(Kind::Header(hashed)).await.contains("the hash of a file has 16 bytes"));
     let later = proto::SnapshotHeader {
         configuration: Configuration::single(1).encode(),
         index_term: 1,

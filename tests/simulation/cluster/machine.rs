@@ -195,9 +195,10 @@ impl Cluster {
         }
         self.workload.died(at);
         let id = machine.id;
+        self.transfers.retain(|transfer| !(transfer.is_taken && transfer.to == id));
         if let Some(sender) = up.receives_from {
             let sender = self.machine(sender);
-            self.step_raft(sender, raft::Input::SnapshotEnded(id));
+            self.step_raft(sender, raft::Input::SnapshotEnded(id, None));
         }
         let others: Vec<usize> = (0..self.machines.len()).filter(|other| *other != at).collect();
         others.into_iter().for_each(|other| self.step_raft(other, raft::Input::Unreachable(id)));
@@ -264,13 +265,15 @@ impl Cluster {
                     up.core.executor.push_quietly(Input::Checkpoint(job));
                     up.jobs.push(Job::Ship(to, term, made));
                 }
-                Errand::Installed(_) => {
+                Errand::Installed(position) => {
                     self.met.count("snapshots");
-                    ended = up.receives_from.take();
+                    ended = up.receives_from.take().map(|from| (from, Some(position.index)));
                 }
-                Errand::Discard(_) => {
+                Errand::Discard(position) => {
                     self.met.count("snapshots that were not needed");
-                    ended = up.receives_from.take();
+                    let is_held = position.index <= up.core.with_raft(raft::Raft::commit_index);
+                    let held = is_held.then_some(position.index);
+                    ended = up.receives_from.take().map(|from| (from, held));
                 }
                 Errand::Changing(_, raft::ChangeAnswer::Done) => self.met.count("changes of the membership"),
                 Errand::Changing(_, raft::ChangeAnswer::Refused(_)) => self.met.count("refused changes"),
@@ -287,9 +290,9 @@ impl Cluster {
             self.machines[at].is_removed = true;
             self.retire(at);
         }
-        if let Some(sender) = ended {
+        if let Some((sender, held)) = ended {
             let sender = self.machine(sender);
-            self.step_raft(sender, raft::Input::SnapshotEnded(id));
+            self.step_raft(sender, raft::Input::SnapshotEnded(id, held));
         }
     }
 

@@ -6,7 +6,7 @@ use sisyphusdb::{
     disk::{Disk, SimDisk},
     driver::{Fatal, receive_snapshot},
     log, lsm,
-    raft::{self, Configuration, NodeId},
+    raft::{self, Configuration, NodeId, SnapshotAnswer},
 };
 use tokio::sync::oneshot;
 
@@ -36,22 +36,44 @@ impl Cluster {
         let configuration =
             Configuration::decode(checkpoint.flushed.membership).expect("a membership is there");
         let offer = raft::Offer { from, term, position, configuration };
-        self.transfers.push(Transfer { to, offer, files });
+        self.transfers.push(Transfer { to, offer, files, is_taken: false });
         Ok(())
     }
 
-    /// A snapshot arrives, whole, or does not.
+    /// A snapshot is offered; or it is on its way, and arrives whole, or does not.
     pub(super) fn receive(&mut self) {
         if self.transfers.is_empty() {
             return;
         }
-        let transfer = self.transfers.swap_remove(self.rng.usize(..self.transfers.len()));
+        let mut transfer = self.transfers.swap_remove(self.rng.usize(..self.transfers.len()));
         let (from, to) = (transfer.offer.from, transfer.to);
         let (sender, at) = (self.machine(from), self.machine(to));
-        let lost = self.cut_links.contains(&(from, to)) || self.is_lost();
-        match &mut self.machines[at].up {
-            Some(up) if !lost && up.receives_from.is_none() => up.receives_from = Some(from),
-            _ => return self.step_raft(sender, raft::Input::SnapshotEnded(to)),
+        let is_lost = self.cut_links.contains(&(from, to)) || self.is_lost();
+        let Some(up) = self.machines[at].up.as_mut().filter(|_| !is_lost) else {
+            if transfer.is_taken
+                && let Some(up) = &mut self.machines[at].up
+            {
+                up.receives_from = None;
+            }
+            return self.step_raft(sender, raft::Input::SnapshotEnded(to, None));
+        };
+        if !transfer.is_taken {
+            let raft::Offer { term, position, .. } = transfer.offer;
+            let held = match up.core.with_raft(|raft| raft.judge_snapshot(term, position)) {
+                SnapshotAnswer::Wanted if up.receives_from.is_none() => {
+                    up.receives_from = Some(from);
+                    transfer.is_taken = true;
+                    return self.transfers.push(transfer);
+                }
+                SnapshotAnswer::Held => Some(position.index),
+                SnapshotAnswer::Wanted | SnapshotAnswer::Late | SnapshotAnswer::Busy => None,
+            };
+            self.met.count(if held.is_some() {
+                "snapshots that were held"
+            } else {
+                "snapshots that were refused"
+            });
+            return self.step_raft(sender, raft::Input::SnapshotEnded(to, held));
         }
         match write_all(&self.machines[at].disk, &transfer.files) {
             Ok(()) => self.step_raft(at, raft::Input::Snapshot(transfer.offer)),

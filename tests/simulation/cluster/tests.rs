@@ -47,6 +47,8 @@ const FLOORS: &[(&str, u64)] = &[
     ("compactions", 6_000),
     ("snapshots", 300),
     ("snapshots that were not needed", 20),
+    ("snapshots that were held", 10),
+    ("snapshots that were refused", 10),
     ("transfers", 4_000),
     ("changes of the membership", 500),
     ("joint changes left", 1_000),
