@@ -10,6 +10,9 @@ const WRITERS: u64 = 6;
 const FILLER_KEYS: u32 = 1_600;
 const FILLER_BYTES: usize = 64 * 1024;
 
+/// Values that are more than the log keeps for anyone but those who get a snapshot.
+const LOG_VALUES: u32 = 1_200;
+
 #[test]
 fn a_rolling_restart_fails_no_request() {
     let seed = fastrand::u64(..);
@@ -77,6 +80,43 @@ fn a_node_that_was_away_for_long_gets_a_snapshot_under_load() {
     assert_eq!(cluster.term(), term);
     cluster.wait_until_equal();
     // It has the data, and not only the index: with it, the leader is not needed.
+    cluster.kill(leader);
+    cluster.leader_beyond(term);
+    cluster.verify(&ledger, &format!("seed {seed}"));
+    assert_eq!(cluster.client().get(b"filler:0").as_deref(), Some(&filler[..]));
+}
+
+#[test]
+fn one_snapshot_is_enough_however_much_is_written_meanwhile() {
+    let seed = fastrand::u64(..);
+    let ledger = Arc::new(Ledger::new(Workload { seed, keys: 2_000, value_bytes: 100 }));
+    let slow = ["--replay-bytes-max", "4mb", "--snapshot-bytes-per-second", "1mb"];
+    let mut cluster = Cluster::start(&[&CALM[..], &slow].concat());
+    let (leader, term) = cluster.leader_beyond(0);
+    let away = (leader + 1) % 3;
+    cluster.kill(away);
+    let mut client = cluster.client();
+    let mut filler = vec![0; FILLER_BYTES];
+    fastrand::Rng::with_seed(seed).fill(&mut filler);
+    // The same few keys again and again: little to send, and much in the log.
+    let mut write = |values: u32| {
+        for number in 0..values {
+            client.repeat(&[b"SET", format!("filler:{}", number % 60).as_bytes(), &filler], |_| ());
+        }
+    };
+    write(LOG_VALUES);
+    let sent = |cluster: &Cluster| cluster.output().matches("a snapshot was sent").count();
+    cluster.spawn(away);
+    let mut written = 0;
+    while sent(&cluster) == 0 || written < LOG_VALUES {
+        write(100);
+        written += 100;
+    }
+    cluster.wait_until_caught_up(away);
+    eprintln!("{} MiB were written until the snapshot was sent", u64::from(written) * 64 / 1024);
+    assert_eq!(sent(&cluster), 1, "{}", cluster.output());
+    assert_eq!(cluster.leader_beyond(0), (leader, term));
+    cluster.wait_until_equal();
     cluster.kill(leader);
     cluster.leader_beyond(term);
     cluster.verify(&ledger, &format!("seed {seed}"));
