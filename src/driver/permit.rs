@@ -36,7 +36,9 @@ impl Core {
         }
         let index = self.lease_index.load(Ordering::Acquire);
         let published = self.store().load();
-        let is_of_leadership = index <= published.view.index() || bugs::on(Bug::LeaseOnOldView);
+        // The leadership may have ended since the lease was looked at: it has no index then.
+        let has_begun = index != 0 && index <= published.view.index();
+        let is_of_leadership = has_begun || bugs::on(Bug::LeaseOnOldView);
         (published.clock.is_some() && is_of_leadership)
             .then(|| ReadPermit { term, index: index.min(published.view.index()) })
     }

@@ -19,10 +19,16 @@ use crate::{executor::Published, log::Index, raft};
 const APPLY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads that wait for a permit.
-#[derive(Default)]
 pub(super) struct Permits {
+    /// From a number that is drawn: an answer to what an earlier process of this node has asked is none to what this one asks.
     next: AtomicU64,
     asked: Mutex<BTreeMap<u64, oneshot::Sender<Option<Index>>>>,
+}
+
+impl Default for Permits {
+    fn default() -> Self {
+        Self { next: AtomicU64::new(fastrand::u64(..CONNECTION_READS / 2)), asked: Mutex::default() }
+    }
 }
 
 impl Permits {

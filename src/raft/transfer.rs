@@ -22,17 +22,23 @@ pub(super) struct Transfer {
 }
 
 impl Raft {
-    /// Begins to hand the leadership to `to`, or to the voter that lacks least. Nothing happens if there is none.
+    /// Begins to hand the leadership to `to`, or to the voter that lacks least. Nothing happens if there is none that is heard,
+    /// or if this leadership has not begun for the executor, which could not pause then.
     pub(super) fn begin_transfer(&mut self, now: u64, to: Option<NodeId>, outputs: &mut Vec<Output>) {
         let until = now + self.timing.transfer_us();
-        let State::Leader(leader) = &mut self.state else { return };
         let configuration = self.history.newest();
+        let State::Leader(leader) = &self.state else { return };
+        if self.handed_out < leader.noop {
+            return;
+        }
         let voters = leader.progress.iter().filter(|(id, progress)| {
             configuration.is_voter(**id)
                 && progress.mode() == Mode::Replicate
+                && self.silent_us(**id).is_some_and(|silent| silent < self.timing.election_us)
                 && to.is_none_or(|to| to == **id)
         });
         let Some((&to, _)) = voters.max_by_key(|(_, progress)| progress.match_index()) else { return };
+        let State::Leader(leader) = &mut self.state else { return };
         if leader.transfer.is_none() && leader.change.is_none() {
             leader.transfer = Some(Transfer { to, until, paused: false, offered: false });
             outputs.push(Output::Pause(true));
