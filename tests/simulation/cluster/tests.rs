@@ -46,7 +46,7 @@ const FLOORS: &[(&str, u64)] = &[
     ("flushes", 3_000),
     ("compactions", 6_000),
     ("snapshots", 300),
-    ("snapshots that were not needed", 20),
+    ("snapshots that were not needed", 4),
     ("snapshots that were held", 10),
     ("snapshots that were refused", 10),
     ("transfers", 4_000),
