@@ -337,18 +337,10 @@ impl Raft {
         }
     }
 
-    /// For how long this leader has not heard of `id`, in µs, to the length of a round of heartbeats. None if this node does
-    /// not lead, or `id` is no follower of it.
-    pub fn silent_us(&self, id: NodeId) -> Option<u64> {
-        match &self.state {
-            State::Leader(leader) if leader.progress.contains_key(&id) => {
-                Some(leader.rounds.unanswered(id) * self.timing.heartbeat_us)
-            }
-            State::Leader(_)
-            | State::Follower { .. }
-            | State::PreCandidate { .. }
-            | State::Candidate { .. } => None,
-        }
+    /// For how long this leader has not heard of `id` at `now`, in µs. None if this node does not lead, or `id` is no follower of
+    /// it.
+    pub fn silent_us(&self, id: NodeId, now: u64) -> Option<u64> {
+        Some(now.saturating_sub(self.progress(id)?.heard_at))
     }
 
     /// Whether the learner `id` has so much of the log that it may become a voter.
@@ -411,7 +403,7 @@ impl Raft {
             Input::Transfer(to) => self.begin_transfer(now, to, outputs),
             Input::Paused(term) => self.paused(term, outputs),
             Input::Change(number, changes) => self.change(now, number, &changes, outputs),
-            Input::Cut { index, is_short } => self.cut(index, is_short, outputs),
+            Input::Cut { index, is_short } => self.cut(now, index, is_short, outputs),
             Input::Snapshot(offer) => self.offered(now, offer, outputs),
             Input::Installed(position) => self.installed(now, position, outputs),
             Input::SnapshotEnded(id, held) => self.snapshot_ended(id, held),
@@ -571,10 +563,10 @@ impl Raft {
 
     /// Cuts the log up to `index`, except for what is kept for others. The core forgets the entries before the log does, so
     /// it never asks for what is gone.
-    fn cut(&mut self, index: Index, is_short: bool, outputs: &mut Vec<Output>) {
+    fn cut(&mut self, now: u64, index: Index, is_short: bool, outputs: &mut Vec<Output>) {
         let index = index.min(self.handed_out);
         self.flushed = self.flushed.max(index);
-        let index = self.unneeded(index, is_short);
+        let index = self.unneeded(now, index, is_short);
         // Said again although it is nothing new: what the log could not let go of then, it may now.
         if self.installing.is_none() && self.tail.start().index <= index {
             self.tail.cut(index);
@@ -584,7 +576,7 @@ impl Raft {
     }
 
     /// Of the entries up to `flushed`, those that are kept for nobody: whoever lacks them gets a snapshot.
-    fn unneeded(&self, flushed: Index, is_short: bool) -> Index {
+    fn unneeded(&self, now: u64, flushed: Index, is_short: bool) -> Index {
         if self.history.newest().ids().into_iter().all(|id| id == self.id) {
             return flushed;
         }
@@ -593,7 +585,7 @@ impl Raft {
             false => (self.bounds.kept_bytes, self.bounds.kept_bytes_max),
         };
         let (replicated, caught_up) = match &self.state {
-            State::Leader(leader) => (leader.needed_after(), leader.needed_to_catch_up(self.timing)),
+            State::Leader(leader) => (leader.needed_after(), leader.needed_to_catch_up(now)),
             State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => {
                 (Index::MAX, Index::MAX)
             }

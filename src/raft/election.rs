@@ -80,6 +80,11 @@ impl Raft {
     /// Takes a message of the present term.
     fn act_on(&mut self, now: u64, message: Message, outputs: &mut Vec<Output>) {
         let from = message.from;
+        if let State::Leader(leader) = &mut self.state
+            && let Some(progress) = leader.progress.get_mut(&from)
+        {
+            progress.heard_at = now;
+        }
         match message.body {
             Body::Vote { last, transfer } => self.vote(now, from, last, transfer, outputs),
             Body::VoteReply { granted } => self.vote_replied(now, from, granted, outputs),

@@ -14,7 +14,6 @@ use super::{
     progress::{Mode, Progress},
     reads::Waiting,
     rounds::Rounds,
-    timing::Timing,
     transfer::Transfer,
 };
 use crate::{
@@ -64,10 +63,9 @@ impl Leader {
     }
 
     /// Everything up to this index is in the snapshots of those who catch up. Who is silent for long may be gone for ever.
-    pub(super) fn needed_to_catch_up(&self, timing: Timing) -> Index {
-        let silent = |id| self.rounds.unanswered(id) * timing.heartbeat_us;
-        let heard = self.progress.iter().filter(|(id, _)| silent(**id) < SILENCE_US);
-        heard.filter_map(|(_, progress)| progress.catches_up_from()).min().unwrap_or(Index::MAX)
+    pub(super) fn needed_to_catch_up(&self, now: u64) -> Index {
+        let heard = self.progress.values().filter(|progress| now < progress.heard_at + SILENCE_US);
+        heard.filter_map(Progress::catches_up_from).min().unwrap_or(Index::MAX)
     }
 }
 
@@ -105,12 +103,12 @@ impl Raft {
         let configuration = self.history.newest();
         let index = self.history.newest_index();
         for (id, record) in self.history.removed().into_iter().filter(|(id, _)| *id != self.id) {
-            let progress = leader.progress.entry(id).or_insert_with(|| Progress::new(last));
+            let progress = leader.progress.entry(id).or_insert_with(|| Progress::new(last, now));
             progress.leaving.get_or_insert_with(|| Leaving::new(index, now, record));
         }
         for id in configuration.ids() {
             if id != self.id {
-                leader.progress.entry(id).or_insert_with(|| Progress::new(last)).leaving = None;
+                leader.progress.entry(id).or_insert_with(|| Progress::new(last, now)).leaving = None;
             }
         }
         leader.rounds.reconfigure(configuration, self.id, now);

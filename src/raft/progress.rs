@@ -61,13 +61,15 @@ pub struct Progress {
     pub(super) fetching: bool,
     /// It gets a snapshot that holds at least the entries up to here, or has got it, and lacks much of what is behind it.
     catching_up: Option<Index>,
+    /// When it was last heard of, or the leadership began.
+    pub(super) heard_at: u64,
     /// It is no member any more.
     pub(super) leaving: Option<Leaving>,
 }
 
 impl Progress {
-    /// A follower of which nothing is known but that the leader's log ends at `last`.
-    pub(super) fn new(last: Index) -> Self {
+    /// A follower of which nothing is known at `now` but that the leader's log ends at `last`.
+    pub(super) fn new(last: Index, now: u64) -> Self {
         Self {
             match_index: 0,
             next_index: last + 1,
@@ -76,6 +78,7 @@ impl Progress {
             inflight_bytes: 0,
             fetching: false,
             catching_up: None,
+            heard_at: now,
             leaving: None,
         }
     }

@@ -34,8 +34,6 @@ pub(super) struct Read {
 /// Invariants: rounds are counted up and never used again; `sent` holds those after `confirmed`.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    /// The last round of any leadership before.
-    first: u64,
     round: u64,
     sent: VecDeque<(u64, u64)>,
     answered: BTreeMap<NodeId, u64>,
@@ -52,7 +50,6 @@ impl Rounds {
     /// The rounds of a leadership that begins `now`, after `round`, the last one of any before.
     pub(super) fn new(round: u64, now: u64) -> Self {
         Self {
-            first: round,
             round,
             sent: VecDeque::new(),
             answered: BTreeMap::new(),
@@ -140,13 +137,6 @@ impl Rounds {
             true => self.round,
             false => self.answered.get(&id).copied().unwrap_or(0),
         })
-    }
-
-    /// How many rounds were sent since the newest one that `id` has answered.
-    pub(super) fn unanswered(&self, id: NodeId) -> u64 {
-        // Before its first answer, all of this leadership: none can have been sent before that.
-        let answered = self.answered.get(&id).copied().unwrap_or(self.first);
-        self.round - answered
     }
 
     /// When the round was sent that the lease counts from.

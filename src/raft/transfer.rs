@@ -34,7 +34,7 @@ impl Raft {
         let voters = leader.progress.iter().filter(|(id, progress)| {
             configuration.is_voter(**id)
                 && progress.mode() == Mode::Replicate
-                && self.silent_us(**id).is_some_and(|silent| silent < self.timing.election_us)
+                && self.silent_us(**id, now).is_some_and(|silent| silent < self.timing.election_us)
                 && to.is_none_or(|to| to == **id)
         });
         let Some((&to, _)) = voters.max_by_key(|(_, progress)| progress.match_index()) else { return };

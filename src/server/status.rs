@@ -87,8 +87,9 @@ pub(super) fn raft_status(services: &Services) -> RaftStatus {
     let topology = services.topology();
     let gauges = core.gauges();
     let is_joint = core.members().configuration.is_joint();
+    let now_us = services.shard.now().boot_us;
     let (durable_index, progress) = core.with_raft(|raft| {
-        let progress = topology.nodes.iter().map(|node| progress(raft, node.id));
+        let progress = topology.nodes.iter().map(|node| progress(raft, node.id, now_us));
         (raft.durable_index(), progress.collect::<Vec<_>>())
     });
     let voters = topology.nodes.iter().filter(|node| node.is_voter).count();
@@ -134,7 +135,7 @@ fn member((node, progress): (Node, Option<ProgressStatus>)) -> MemberStatus {
     }
 }
 
-fn progress(raft: &Raft, id: NodeId) -> Option<ProgressStatus> {
+fn progress(raft: &Raft, id: NodeId, now_us: u64) -> Option<ProgressStatus> {
     let progress = raft.progress(id)?;
     Some(ProgressStatus {
         match_index: progress.match_index(),
@@ -145,7 +146,7 @@ fn progress(raft: &Raft, id: NodeId) -> Option<ProgressStatus> {
             raft::Mode::Snapshot => "snapshot",
         },
         inflight_bytes: progress.inflight_bytes() as u64,
-        silent: raft.silent_us(id).map_or(Duration::ZERO, Duration::from_micros),
+        silent: raft.silent_us(id, now_us).map_or(Duration::ZERO, Duration::from_micros),
     })
 }
 

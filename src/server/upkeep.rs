@@ -118,10 +118,11 @@ impl Upkeep {
         if !changes.is_empty() {
             return changes;
         }
+        let now_us = shard.now().boot_us;
         shard.core().with_raft(|raft| {
             let seen = |id| Seen {
                 has_caught_up: raft.has_caught_up(id),
-                silent: raft.silent_us(id).map_or(Duration::ZERO, Duration::from_micros),
+                silent: raft.silent_us(id, now_us).map_or(Duration::ZERO, Duration::from_micros),
             };
             next_change(raft.configuration(), own.node_id, seen, self.config.settings().replace_after)
         })

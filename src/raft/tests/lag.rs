@@ -1,0 +1,35 @@
+//! What a leader knows of its followers: how long they are silent.
+
+use super::cluster::Cluster;
+use crate::raft::Input;
+
+/// A round of heartbeats and their answers.
+fn round(cluster: &mut Cluster) {
+    cluster.now += 30_000;
+    cluster.tick();
+    while !cluster.network.is_empty() {
+        cluster.deliver(0);
+        cluster.up().into_iter().for_each(|id| cluster.sync(id, usize::MAX));
+    }
+}
+
+#[test]
+fn silence_is_time_and_not_rounds() {
+    let mut cluster = Cluster::new(1..=3, 7);
+    cluster.step(1, Input::Campaign);
+    cluster.sync(1, usize::MAX);
+    round(&mut cluster);
+    let silent = |cluster: &Cluster, id| cluster.raft(1).silent_us(id, cluster.now).unwrap();
+    assert_eq!((silent(&cluster, 2), silent(&cluster, 3)), (0, 0));
+    cluster.cut_links.push((3, 1));
+    // The lease is over each time: the read makes a round of its own.
+    for _ in 0..20 {
+        cluster.now += 90_000;
+        cluster.read(1);
+        while !cluster.network.is_empty() {
+            cluster.deliver(0);
+        }
+    }
+    assert_eq!((silent(&cluster, 2), silent(&cluster, 3)), (0, 1_800_000));
+    assert_eq!(cluster.raft(2).silent_us(3, cluster.now), None, "it does not lead");
+}
