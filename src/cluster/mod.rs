@@ -17,5 +17,5 @@ pub use self::{
     record::{Bound, MemberRecord, NoAddress, RecordError},
     redirect::{Access, Decision, Door, Situation, decide},
     topology::{Node, Topology, node_name, shard_name},
-    upkeep::{Seen, next_change, refuse_removal},
+    upkeep::{Seen, next_change, refuse_removal, wanted_by},
 };

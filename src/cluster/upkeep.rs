@@ -3,9 +3,12 @@
 //!
 //! A learner is added by itself or by an operator, and gets the log. When it has caught up it is made a voter, in **one**
 //! joint change: instead of the dead voter whose name it has, or together with another, so that the voters stay odd
-//! in number: an even number needs a greater majority and survives no more failures.
+//! in number: an even number needs a greater majority and survives no more failures. A learner that is silent, and whose name
+//! a living member has, is one of a disk that was wiped again: it is removed.
 
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::MemberRecord;
 use crate::raft::{Change, Configuration, NodeId};
@@ -17,6 +20,21 @@ pub struct Seen {
     pub has_caught_up: bool,
     /// It has not been heard of for so long.
     pub silent: Duration,
+}
+
+/// Says what a node changes by what it says of itself: it wants to be added if it is no member, or has another record by now.
+/// `was_member` is whether it takes itself for one: who does and is none was removed, and has not heard of it.
+pub fn wanted_by(
+    configuration: &Configuration,
+    node: NodeId,
+    record: Bytes,
+    was_member: bool,
+) -> Option<Change> {
+    match configuration.record(node) {
+        _ if record.is_empty() => None,
+        None => (!was_member).then_some(Change::Add(node, record)),
+        Some(known) => (*known != record).then_some(Change::Update(node, record)),
+    }
 }
 
 /// Says what the leader `leader` changes next: nothing, most of the time. `seen` tells of every other member. A voter whose
@@ -35,20 +53,26 @@ pub fn next_change(
         (!record.name.is_empty()).then_some(record.name)
     };
     let voters = configuration.voters();
-    let learners = configuration.ids().into_iter().filter(|id| !voters.contains(id));
+    let learners: Vec<NodeId> = configuration.ids().into_iter().filter(|id| !voters.contains(id)).collect();
+    let is_silent = |id| id != leader && replace_after.is_some_and(|after| after <= seen(id).silent);
+    let is_replaced = |learner: NodeId| {
+        let others = configuration.ids().into_iter().filter(|id| *id != learner);
+        let own = name(learner);
+        own.is_some() && is_silent(learner) && others.into_iter().any(|id| name(id) == own && !is_silent(id))
+    };
+    if let Some(learner) = learners.iter().find(|learner| is_replaced(**learner)) {
+        return vec![Change::Remove(*learner)];
+    }
     let mut ready = Vec::new();
     for learner in learners {
         let own = name(learner);
         let predecessor = voters.iter().copied().find(|voter| own.is_some() && name(*voter) == own);
         match predecessor {
             // It waits: the one before it may live after all, with a name that two nodes claim.
-            Some(voter) => {
-                let is_gone =
-                    voter != leader && replace_after.is_some_and(|after| after <= seen(voter).silent);
-                if is_gone && seen(learner).has_caught_up {
-                    return vec![Change::Promote(learner), Change::Remove(voter)];
-                }
+            Some(voter) if is_silent(voter) && seen(learner).has_caught_up => {
+                return vec![Change::Promote(learner), Change::Remove(voter)];
             }
+            Some(_) => {}
             None if seen(learner).has_caught_up => ready.push(learner),
             None => {}
         }
@@ -84,8 +108,6 @@ pub fn refuse_removal(
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     const UP: Seen = Seen { has_caught_up: true, silent: Duration::ZERO };
@@ -137,6 +159,37 @@ mod tests {
         assert_eq!(next(|id| if id == 3 || id == 9 { GONE } else { UP }, AFTER), [], "it has not caught up");
         assert_eq!(next(|id| if id == 3 { GONE } else { UP }, None), [], "an operator does that here");
         assert!(configuration.changed(&swapped).unwrap().is_joint());
+    }
+
+    #[test]
+    fn learners_of_wiped_disks_do_not_pile_up() {
+        // Node 3 was wiped twice: 8 and 9 came in its place.
+        let configuration = cluster(&[1, 2, 3], &[8, 9], &[(8, 3), (9, 3)]);
+        let next = |gone: &[NodeId], after| {
+            let seen = |id| if gone.contains(&id) { GONE } else { BEHIND };
+            next_change(&configuration, 1, seen, after)
+        };
+        assert_eq!(next(&[3, 8], AFTER), [Change::Remove(8)]);
+        assert_eq!(next(&[3, 8], None), [], "an operator does that here");
+        assert_eq!(next(&[3, 8, 9], AFTER), [], "nobody knows which of them comes back");
+        assert_eq!(next(&[8, 9], AFTER), [Change::Remove(8)], "one after the other");
+        let alone = cluster(&[1, 2, 3], &[4], &[]);
+        assert_eq!(
+            next_change(&alone, 1, |id| if id == 4 { GONE } else { UP }, AFTER),
+            [],
+            "it may come back"
+        );
+    }
+
+    #[test]
+    fn who_was_removed_is_not_added_again() {
+        let members = cluster(&[1, 2, 3], &[], &[]);
+        let other = record("elsewhere");
+        assert_eq!(wanted_by(&members, 4, other.clone(), false), Some(Change::Add(4, other.clone())));
+        assert_eq!(wanted_by(&members, 4, other.clone(), true), None, "it takes itself for a member");
+        assert_eq!(wanted_by(&members, 3, other.clone(), true), Some(Change::Update(3, other)));
+        assert_eq!(wanted_by(&members, 3, record("node-3"), true), None);
+        assert_eq!(wanted_by(&members, 4, Bytes::new(), false), None, "it has said nothing yet");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use super::forming::{Reception, ask_all};
 use crate::{
-    cluster::{MemberRecord, Seen, is_clock_wrong, next_change},
+    cluster::{MemberRecord, Seen, is_clock_wrong, next_change, wanted_by},
     config::Config,
     driver::{Members, Shard},
     raft::{Change, ChangeAnswer, NodeId, Role},
@@ -17,6 +17,9 @@ use crate::{
 
 /// How often a node looks whether there is something to be done.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Whom this node cannot introduce itself to is told in the log at one try of so many.
+const TRIES_PER_WORD: u32 = 5;
 
 /// A clock that is wrong so many times in a row is: once, it may be a word that waited on its way.
 const WRONG_TIMES: u32 = 3;
@@ -40,6 +43,7 @@ impl Upkeep {
     pub(super) async fn run(self) {
         let mut wrong_times = self.compare_clocks_first().await;
         let mut was_member = false;
+        let mut tries = 0_u32;
         while let Some(shard) = self.shard.upgrade() {
             let members = shard.core().members();
             let own = self.reception.own();
@@ -59,7 +63,8 @@ impl Upkeep {
                     change(&shard, changes).await;
                 }
             } else if known.map_or(!was_member, |known| *known != own.record) {
-                self.introduce(&members, &own).await;
+                self.introduce(&members, &own, tries).await;
+                tries += 1;
             }
             // Who was removed does not ask to be let in again.
             was_member |= known.is_some();
@@ -106,13 +111,11 @@ impl Upkeep {
         own: &Introduction,
         guests: impl Iterator<Item = Introduction>,
     ) -> Vec<Change> {
-        let said = guests.chain([own.clone()]).filter(|guest| !guest.record.is_empty());
-        let changes: Vec<_> = said
-            .filter_map(|guest| match members.configuration.record(guest.node_id) {
-                None => Some(Change::Add(guest.node_id, guest.record)),
-                Some(known) => {
-                    (*known != guest.record).then_some(Change::Update(guest.node_id, guest.record))
-                }
+        let changes: Vec<_> = guests
+            .chain([own.clone()])
+            .filter_map(|Introduction { node_id, record, belonging, .. }| {
+                let was_member = belonging.is_some_and(|belonging| belonging.present.contains(node_id));
+                wanted_by(&members.configuration, node_id, record, was_member)
             })
             .collect();
         if !changes.is_empty() {
@@ -128,15 +131,20 @@ impl Upkeep {
         })
     }
 
-    /// Tells the members who this node is. The one that leads has the membership say so.
-    async fn introduce(&self, members: &Members, own: &Introduction) {
+    /// Tells the members who this node is, after `tries` times in vain. The one that leads has the membership say so.
+    async fn introduce(&self, members: &Members, own: &Introduction, tries: u32) {
         let configuration = &members.configuration;
         let others = configuration.ids().into_iter().filter(|id| *id != own.node_id);
         let records = others.filter_map(|id| MemberRecord::decode(configuration.record(id)?.clone()).ok());
         let addresses: Vec<String> =
             records.map(|record| record.peer).filter(|peer| !peer.is_empty()).collect();
         // Who does not answer is asked again in a second.
-        drop(ask_all(&addresses, &self.security, own).await);
+        let (_, errors) = ask_all(&addresses, &self.security, own).await;
+        for (address, error) in errors {
+            if tries.is_multiple_of(TRIES_PER_WORD) {
+                tracing::warn!(address, %error, "a member cannot be told who this node is");
+            }
+        }
     }
 }
 
