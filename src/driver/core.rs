@@ -132,6 +132,7 @@ pub struct Core {
     raft: Mutex<Raft>,
     store: Arc<Store>,
     log_reader: LogReader,
+    reserve: executor::Reserve,
     transfer_patience: Duration,
     /// Numbers for `INFO`: the term, and the newest committed index.
     term: AtomicU64,
@@ -202,6 +203,7 @@ impl Core {
         let store = executor.store();
         Self {
             log_reader: log.reader(),
+            reserve: executor.reserve(),
             // What a transfer may take before it is given up, and an election.
             transfer_patience: Duration::from_micros(4 * raft.timing().election_us),
             log: Inbox::new(Box::new(log)),
@@ -236,6 +238,11 @@ impl Core {
     /// What is published.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What is kept free of the disk.
+    pub fn reserve(&self) -> executor::Reserve {
+        self.reserve
     }
 
     /// Reads the log beside whoever writes it.

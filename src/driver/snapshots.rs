@@ -167,7 +167,10 @@ impl Shard {
             SnapshotAnswer::Wanted => {}
         }
         match receive_snapshot(&*self.disk) {
-            Ok(dir) => Offered::Take { disk: Arc::clone(&self.disk), dir },
+            Ok(dir) => {
+                let kept_bytes = self.core.reserve().writes_bytes;
+                Offered::Take { disk: Arc::clone(&self.disk), dir, kept_bytes }
+            }
             Err(error @ lsm::Error::Sync { .. }) => die(&Fatal::from(error)),
             Err(error) => Offered::Refused(error.to_string()),
         }

@@ -308,6 +308,11 @@ impl Executor {
         self.applied
     }
 
+    /// What it keeps free of the disk.
+    pub fn reserve(&self) -> Reserve {
+        self.limits.reserve
+    }
+
     /// The tree, to look at.
     pub fn tree(&self) -> &Tree {
         &self.tree

@@ -87,6 +87,8 @@ pub enum Offered {
         disk: Arc<dyn Disk>,
         /// The directory; it is made if it is missing, in a directory that is there.
         dir: String,
+        /// Bytes of the disk that have to stay free.
+        kept_bytes: u64,
     },
     /// It has all that the snapshot holds.
     NotNeeded,

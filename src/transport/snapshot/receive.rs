@@ -34,11 +34,12 @@ pub(super) struct Receiving {
 }
 
 impl Receiving {
-    /// Looks at what is there already.
+    /// Looks at what is there already. What is missing must leave `kept_bytes` of the disk free.
     pub(super) fn begin(
         disk: Arc<dyn Disk>,
         dir: String,
         files: Vec<SnapshotFile>,
+        kept_bytes: u64,
     ) -> Result<Self, ReceiveError> {
         let hash = Xxh3Default::new();
         let mut receiving = Self { disk, dir, files, at: 0, offset: 0, hash, file: None };
@@ -46,9 +47,11 @@ impl Receiving {
         receiving.look().map_err(ReceiveError::Disk)?;
         let room = receiving.disk.free_bytes().map_err(ReceiveError::Disk)?;
         let missing = receiving.missing();
-        if room < missing {
+        if room < missing.saturating_add(kept_bytes) {
             receiving.clear();
-            let why = format!("no room: {missing} bytes are missing, {room} are free");
+            let why = format!(
+                "no room: {missing} bytes are missing, {room} are free, of which {kept_bytes} have to stay so"
+            );
             return Err(ReceiveError::Refused(why));
         }
         Ok(receiving)

@@ -76,13 +76,13 @@ async fn take(
     let Ok(_alone) = shared.receiving.try_acquire() else {
         return Err(Stop::Refused("another snapshot is being received".to_owned()));
     };
-    let (disk, dir) = match handler.snapshot_offered(&header) {
-        Offered::Take { disk, dir } => (disk, dir),
+    let (disk, dir, kept_bytes) = match handler.snapshot_offered(&header) {
+        Offered::Take { disk, dir, kept_bytes } => (disk, dir, kept_bytes),
         Offered::NotNeeded => return Ok(SnapshotOutcome::NotNeeded),
         Offered::Refused(why) => return Err(Stop::Refused(why)),
     };
     let files = header.files.clone();
-    let mut receiving = blocking(handler, move || Receiving::begin(disk, dir, files)).await?;
+    let mut receiving = blocking(handler, move || Receiving::begin(disk, dir, files, kept_bytes)).await?;
     let (file, offset) = receiving.position();
     let file = u32::try_from(file).expect("the header has fewer files");
     answer(answers, snapshot_reply::Kind::Resume(proto::SnapshotResume { file, offset })).await?;

@@ -23,9 +23,12 @@ fn files() -> Vec<(SnapshotFile, Vec<u8>)> {
     SIZES.into_iter().enumerate().map(file).collect()
 }
 
+/// What has to stay free of the disk.
+const KEPT_BYTES: u64 = 1_000;
+
 fn begin(disk: &SimDisk, files: &[(SnapshotFile, Vec<u8>)]) -> Result<Receiving, ReceiveError> {
     let files = files.iter().map(|(file, _)| file.clone()).collect();
-    Receiving::begin(Arc::new(disk.clone()), "incoming".to_owned(), files)
+    Receiving::begin(Arc::new(disk.clone()), "incoming".to_owned(), files, KEPT_BYTES)
 }
 
 /// Sends what is missing in chunks of 999 bytes, at most `chunks` of them.
@@ -134,6 +137,11 @@ fn a_full_disk_is_told_and_given_back() {
     let (disk, files) = (SimDisk::new(1), files());
     disk.set_capacity(Some(50_000));
     assert!(refused(begin(&disk, &files)).starts_with("no room: 85001 bytes are missing"));
+    let used = 50_000 - crate::disk::Disk::free_bytes(&disk).unwrap();
+    disk.set_capacity(Some(used + 86_000));
+    assert!(refused(begin(&disk, &files)).ends_with("86000 are free, of which 1000 have to stay so"));
+    disk.set_capacity(Some(used + 86_001));
+    assert!(begin(&disk, &files).is_ok());
     disk.set_capacity(None);
     let mut receiving = begin(&disk, &files).unwrap();
     disk.set_capacity(Some(50_000));

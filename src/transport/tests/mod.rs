@@ -76,7 +76,9 @@ impl Handler for Recorder {
     fn snapshot_offered(&self, header: &SnapshotHeader) -> Offered {
         self.told.send_modify(|told| told.offered.push(header.clone()));
         match self.answer {
-            Answer::Take => Offered::Take { disk: Arc::new(self.disk.clone()), dir: "incoming".to_owned() },
+            Answer::Take => {
+                Offered::Take { disk: Arc::new(self.disk.clone()), dir: "incoming".to_owned(), kept_bytes: 0 }
+            }
             Answer::NotNeeded => Offered::NotNeeded,
             Answer::Refuse => Offered::Refused("it does not suit".to_owned()),
         }
