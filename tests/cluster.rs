@@ -99,6 +99,37 @@ fn all_nodes_show_the_same_cluster() {
     });
 }
 
+#[test]
+fn no_command_stops_the_writes_of_others_however_large_it_is() {
+    // The budget of the nodes is so small that one such entry is five times what may be in flight.
+    let limits =
+        [("entry-bytes-max", "32mb"), ("proto-max-bulk-len", "16mb"), ("client-query-buffer-limit", "64mb")];
+    on_three_nodes(&limits, async |nodes| {
+        let (leader, _) = nodes.leader_and_follower().await;
+        let leader = nodes.server(leader);
+        let (mut large, mut small) = (Client::connect(leader).await, Client::connect(leader).await);
+        let half = "v".repeat((16 << 20) - 10);
+        let number: Vec<String> = (0..1_040_000).map(|number| number.to_string()).collect();
+        let tiny: Vec<&str> = std::iter::once("MSET").chain(number.iter().map(String::as_str)).collect();
+        for words in [
+            &["MSET", "a", &half, "b", &half][..],
+            &["MSET", "a", &half, "b", &half[..half.len() - 200]],
+            &tiny,
+        ] {
+            large.send(words).await;
+            // Some of them share an entry with it, and some come behind it.
+            for _ in 0..50 {
+                small.ok(&["SET", "small", "1"]).await;
+            }
+            let reply = large.reply().await;
+            assert!(reply == "+OK\r\n" || reply.starts_with("-ERR"), "{reply}");
+            small.ok(&["SET", "small", "2"]).await;
+        }
+        assert_eq!(small.ask(&["WAIT", "2", "60000"]).await, ":2\r\n", "all have it");
+        nodes.stop_all().await;
+    });
+}
+
 /// Asks for a transfer until there is one: on a machine that is slow for a moment it may be given up.
 async fn hand_over(mut ask: impl AsyncFnMut() -> String) {
     loop {

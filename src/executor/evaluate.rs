@@ -28,6 +28,10 @@ const DRAIN_COMMANDS_MAX: usize = 500;
 /// Bytes of effects of one drain after which no further command joins it.
 const DRAIN_BYTES_MAX: usize = 256 * 1024;
 
+/// What an entry may have beyond [`Limits::entry_bytes_max`], which bounds each command in it: the effects of the commands
+/// before the last, its header, and the system keys.
+const ENTRY_SLACK_BYTES: usize = DRAIN_BYTES_MAX + keyspace::SYSTEM_BYTES_MAX;
+
 /// Due keys deleted by one drain.
 const EXPIRED_KEYS_MAX: usize = 200;
 
@@ -112,6 +116,8 @@ impl Executor {
         if expire && !evaluation.expire()? {
             return Ok(Next::Block);
         }
+        // A key that is due may be older than a limit that was lowered since.
+        let command_bytes_max = self.limits.entry_bytes_max.max(evaluation.drain.bytes());
         let mut pieces = Vec::new();
         let next = evaluation.run_queue(&mut self.queue, &mut pieces, &mut self.loading, outputs)?;
         let next_due = if expire { evaluation.next_due()? } else { evaluation.drain.earliest_due() };
@@ -133,7 +139,8 @@ impl Executor {
         if let Some(boot_us) = self.admission.took(drain.bytes(), now) {
             outputs.push(Output::ResumeAt(boot_us));
         }
-        self.gauges.entries += u64::from(propose(leadership, drain, pieces, outputs));
+        let bytes_max = command_bytes_max.saturating_add(ENTRY_SLACK_BYTES);
+        self.gauges.entries += u64::from(propose(leadership, drain, pieces, bytes_max, outputs));
         Ok(next)
     }
 }
@@ -154,13 +161,21 @@ fn prefetch(view: &lsm::View, state: &keyspace::State, queue: &VecDeque<Message>
 /// Ends a drain: its effects become an entry, its answers are held. **Rule (release)**.
 ///
 /// Returns whether there is an entry.
-fn propose(leadership: &mut Leadership, drain: Drain, pieces: Vec<Piece>, outputs: &mut Vec<Output>) -> bool {
+fn propose(
+    leadership: &mut Leadership,
+    drain: Drain,
+    pieces: Vec<Piece>,
+    bytes_max: usize,
+    outputs: &mut Vec<Output>,
+) -> bool {
     let stamp = drain.stamp();
     let batch = drain.finish(&mut leadership.overlay, &mut leadership.state);
     let permit = match batch {
         Some(effects) => {
             let (chain, n) = (leadership.chain.chain, leadership.chain.proposed + 1);
             let body = EntryBody { chain, n, stamp, effects }.encode();
+            // Who proposed it would try so for ever, on every leader: what is too large is refused when it is evaluated.
+            assert!(body.len() <= bytes_max, "an entry of {} bytes, and {bytes_max} are allowed", body.len());
             let id = leadership.chain.propose(leadership.term, body.len());
             assert!(id.n == n, "the entry was evaluated as another one than it is proposed as");
             outputs.push(Output::Propose(Proposal { id, body }));
@@ -473,6 +488,9 @@ impl Evaluation<'_> {
             self.delete_if_due(watched.db, &watched.key)?;
             if self.drain.touched_since(mark).next().is_some() {
                 self.mark_watches_of_keys(mark);
+                if self.drain.check_bytes().is_err() {
+                    self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
+                }
                 return Ok(true);
             }
         }
@@ -483,9 +501,17 @@ impl Evaluation<'_> {
         let mark = self.drain.mark(&self.leadership.state);
         for key in &call.keys {
             // A key that is due already is absent from now on; one that becomes due later spoils the EXEC.
-            if let Err(failure) = self.delete_if_due(call.db, key) {
-                self.undo(mark);
-                return Err(failure);
+            match self.delete_if_due(call.db, key).and_then(|()| self.drain.check_bytes()) {
+                Ok(()) => {}
+                Err(Failure::Client(error)) => {
+                    self.drain.fail(&mut self.leadership.overlay, &mut self.leadership.state, mark);
+                    ReplyWriter::new(reply, call.protocol).error(error.text());
+                    return Ok(());
+                }
+                Err(failure) => {
+                    self.undo(mark);
+                    return Err(failure);
+                }
             }
         }
         self.mark_watches_of_keys(mark);

@@ -165,7 +165,7 @@ pub struct Tuning {
 pub struct Limits {
     /// Bytes of entries proposed and not applied, above which nothing is evaluated.
     pub in_flight_bytes_max: usize,
-    /// Effects of one command; more is an error told to the client.
+    /// Effects of one command, in bytes as the entry has them; more is an error told to the client.
     pub entry_bytes_max: usize,
     /// Bytes of one connection's replies held or unsent, above which it has to wait.
     pub backlog_bytes_max: usize,

@@ -11,6 +11,9 @@ use super::state::{self, Changed, Database, Next, State};
 use crate::bugs::{self, Bug};
 use crate::lsm::Batch;
 
+/// What the header of an entry's effects and all system keys that [`Drain::finish`] adds take at most.
+pub const SYSTEM_BYTES_MAX: usize = 4096;
+
 /// One step that can be undone.
 #[derive(Debug)]
 enum Undo {
@@ -30,7 +33,7 @@ pub struct Drain {
     changed: Changed,
     /// Whether an answer rests on the stamp, so that the entry is needed even if nothing was written.
     is_stamp_used: bool,
-    /// Keys and values written so far, in bytes; what is undone stays counted.
+    /// What was written so far, in bytes as the entry will have it; what is undone, or written again, stays counted.
     bytes: usize,
     /// What `bytes` may reach before what is evaluated now fails.
     bytes_max: usize,
@@ -111,12 +114,13 @@ impl Drain {
         self.is_stamp_used = used;
     }
 
-    /// Bytes of keys and values written so far, those that were undone included.
+    /// Bytes that what was written so far takes in the entry, and what was undone would take. The entry is no larger, but for
+    /// its header and the system keys that come last ([`SYSTEM_BYTES_MAX`]).
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Lets what follows, a command or a transaction, write `bytes_max` bytes of keys and values.
+    /// Lets what follows, a command or a transaction, write `bytes_max` bytes of the entry.
     pub fn allow(&mut self, bytes_max: usize) {
         self.bytes_max = self.bytes.saturating_add(bytes_max);
     }
@@ -222,7 +226,7 @@ impl Drain {
     }
 
     pub(super) fn write(&mut self, overlay: &mut Overlay, key: Bytes, value: Option<Bytes>) {
-        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        self.bytes += Batch::effect_bytes(&key, value.as_deref());
         let previous = overlay.insert(key.clone(), self.entry, value);
         self.journal.push(Undo::Slot { key, previous });
     }

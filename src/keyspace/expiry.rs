@@ -31,11 +31,17 @@ pub fn next_due(base: &lsm::View, access: Access, overlay: &Overlay, state: &Sta
     Ok(earliest)
 }
 
-/// Deletes up to `keys_max` keys of each database that are due at the drain's stamp, and tells how many it deleted.
+/// Names of due keys, in bytes, after which no further one is deleted by the same drain: an entry is not to become large by
+/// what nobody asked for.
+const DUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Deletes up to `keys_max` keys of each database that are due at the drain's stamp, fewer if their names are long, and tells
+/// how many it deleted.
 pub fn delete_due(txn: &mut WriteTxn<'_>, keys_max: usize) -> Result<usize> {
     let mut deleted = 0;
+    let mut bytes = 0;
     for database in *txn.databases() {
-        if database.counts.expires == 0 {
+        if database.counts.expires == 0 || DUE_BYTES_MAX <= bytes {
             continue;
         }
         let mut due = Vec::new();
@@ -45,11 +51,13 @@ pub fn delete_due(txn: &mut WriteTxn<'_>, keys_max: usize) -> Result<usize> {
         let first = walk.key().map(|record| decode_ttl_key(record).0);
         while let Some(record) = walk.key()
             && due.len() < keys_max
+            && bytes < DUE_BYTES_MAX
         {
             let (at, key) = decode_ttl_key(record);
             if at > txn.now() {
                 break;
             }
+            bytes += record.len();
             due.push(key);
             walk.next()?;
         }

@@ -88,7 +88,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use drain::{Drain, Mark};
+pub use drain::{Drain, Mark, SYSTEM_BYTES_MAX};
 pub use encoding::{Key, SLOTS, slot};
 pub use error::{CommandError, Failure, Result, Stop};
 pub use expiry::{delete_due, next_due};

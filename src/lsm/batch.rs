@@ -14,7 +14,7 @@
 
 use bytes::Bytes;
 
-use super::coding::{Reader, put_varint};
+use super::coding::{Reader, put_varint, varint_bytes};
 use super::{Error, Result};
 
 const VERSION: u8 = 1;
@@ -30,6 +30,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Returns how many bytes one effect takes in the encoded form, beside the header.
+    pub fn effect_bytes(key: &[u8], value: Option<&[u8]>) -> usize {
+        let of_value = value.map_or(0, |value| varint_bytes(value.len() as u64) + value.len());
+        1 + varint_bytes(key.len() as u64) + key.len() + of_value
+    }
+
     /// Starts a batch.
     pub fn builder() -> BatchBuilder {
         BatchBuilder::default()
@@ -200,6 +206,19 @@ mod tests {
         assert_eq!(decoded, batch);
         let effects: Vec<_> = decoded.iter().collect();
         assert_eq!(effects, [(&b"\x01a"[..], Some(&b"1"[..])), (b"\x01b", None), (b"\x02c", Some(&b""[..]))]);
+    }
+
+    #[test]
+    fn the_size_of_an_effect_is_known_before_it_is_written() {
+        for length in [1, 127, 128, 16_383, 16_384, 70_000] {
+            let (key, value) = (vec![1; length], vec![2; length / 2]);
+            let mut batch = Batch::builder();
+            let before = batch.put(b"k", b"").bytes();
+            let put = batch.put(&key, &value).bytes();
+            assert_eq!(put - before, Batch::effect_bytes(&key, Some(&value)), "{length}");
+            let deleted = batch.delete(&key).bytes();
+            assert_eq!(deleted - put, Batch::effect_bytes(&key, None), "{length}");
+        }
     }
 
     #[test]

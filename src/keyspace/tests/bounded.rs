@@ -72,3 +72,20 @@ fn a_walk_ends_where_what_it_shows_is_refused() {
     .unwrap();
     assert_eq!(shown, 5, "each ends at the first");
 }
+
+#[test]
+fn what_is_counted_covers_what_the_log_will_hold() {
+    let mut node = Node::new(1);
+    let mut drain = Drain::new(node.entry, node.stamp);
+    for number in 0..10_000_u32 {
+        let set = node.step(&mut drain, 0, |txn| {
+            let name = txn.key(&number.to_be_bytes());
+            string::set(txn, &name, b"", None)
+        });
+        set.unwrap();
+    }
+    let counted = drain.bytes();
+    let batch = drain.finish(&mut node.overlay, &mut node.state).unwrap();
+    let encoded = batch.as_bytes().len();
+    assert!(encoded <= counted + 1024, "{encoded} bytes were written and {counted} counted");
+}
