@@ -74,12 +74,16 @@ impl Cluster {
         self.step_raft(other, raft::Input::Campaign);
     }
 
-    /// The disk does nothing for a while; the node goes on.
+    /// The disk does nothing for a while; the node goes on. Some leaders wait for it so long that they resign.
     fn stall(&mut self, at: usize) {
         let election_us = self.weather.timing.election_us;
-        let us = self.rng.u64(..4 * election_us);
+        let us = match self.rng.u8(..12) {
+            0 => self.rng.u64(5_000_000..8_000_000),
+            _ => self.rng.u64(..4 * election_us),
+        };
         self.machines[at].stalled_until = self.now_us + us;
         self.met.add("stalls longer than an election", u64::from(us > 2 * election_us));
+        self.met.add("stalls longer than five seconds", u64::from(us >= 5_000_000));
     }
 
     /// The node does nothing for a while, though its clock goes on, and then everything at once.

@@ -34,6 +34,7 @@ const FLOORS: &[(&str, u64)] = &[
     ("full disks", 2_000),
     ("wiped disks", 100),
     ("stalls longer than an election", 2_000),
+    ("stalls longer than five seconds", 200),
     ("pauses longer than an election", 2_000),
     ("wall clocks set", 2_000),
     ("nodes whose streams were reset", 2_000),
