@@ -35,6 +35,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("tunnels_served", "in `forwarding`, which sends requests to the leader"),
     ("tunnel_sent_bytes", "in `forwarding`, which sends requests to the leader"),
     ("tunnel_received_bytes", "in `forwarding`, which sends requests to the leader"),
+    ("tunnel_buffer_bytes", "in the tests of the transport, in which a tunnel is not read"),
     ("lsm_old_views", "in the simulation, whose clock moves ten seconds on"),
 ];
 

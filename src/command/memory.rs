@@ -74,6 +74,7 @@ fn stats(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Res
         ("total.allocated", used),
         ("budget.bytes", status.configured.memory_budget_bytes),
         ("clients.normal", status.clients.buffer_bytes),
+        ("tunnels.buffers", status.peers.tunnel_buffer_bytes),
         ("memtables.bytes", memory.memtable_bytes),
         ("caches.bytes", memory.cache_bytes),
         ("overlay.bytes", memory.overlay_bytes),

@@ -17,6 +17,8 @@ pub struct PeersStatus {
     pub tunnel_sent_bytes: u64,
     /// Bytes received through tunnels.
     pub tunnel_received_bytes: u64,
+    /// Bytes in the buffers of tunnels: written and not sent, or received and not read.
+    pub tunnel_buffer_bytes: u64,
 }
 
 /// A member that this node speaks to.

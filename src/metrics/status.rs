@@ -332,7 +332,7 @@ pub struct SaveStatus {
 }
 
 impl NodeStatus {
-    /// Memory that `memory-budget` bounds, and the buffers of clients.
+    /// Memory that `memory-budget` bounds, and the buffers of clients and tunnels.
     pub fn memory_used_bytes(&self) -> u64 {
         let memory = &self.memory;
         memory.memtable_bytes
@@ -340,6 +340,7 @@ impl NodeStatus {
             + memory.overlay_bytes
             + memory.in_flight_bytes
             + self.clients.buffer_bytes
+            + self.peers.tunnel_buffer_bytes
     }
 
     /// All keys of all databases.

@@ -78,6 +78,7 @@ fn peers(services: &Services) -> PeersStatus {
         tunnels_served: transport.tunnels.served,
         tunnel_sent_bytes: transport.tunnels.bytes_sent,
         tunnel_received_bytes: transport.tunnels.bytes_received,
+        tunnel_buffer_bytes: transport.tunnels.buffered_bytes,
     }
 }
 

@@ -305,4 +305,7 @@ pub(super) const PEERS: &[Field] = &[
     moves("tunnel_received_bytes", "a byte in a tunnel", |s| {
         s.status.peers.tunnel_received_bytes.to_string()
     }),
+    moves("tunnel_buffer_bytes", "a client that does not read", |s| {
+        s.status.peers.tunnel_buffer_bytes.to_string()
+    }),
 ];

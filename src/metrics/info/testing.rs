@@ -143,6 +143,7 @@ pub(crate) fn eventful() -> NodeStatus {
             tunnels_served: 2,
             tunnel_sent_bytes: 900,
             tunnel_received_bytes: 800,
+            tunnel_buffer_bytes: 64,
         },
     }
 }

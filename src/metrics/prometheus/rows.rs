@@ -294,4 +294,7 @@ pub(super) const PEERS: &[Metric] = &[
     counter("sisyphus_tunnel_received_bytes_total", "Bytes received through tunnels.", |s| {
         s.status.peers.tunnel_received_bytes
     }),
+    gauge("sisyphus_tunnel_buffer_bytes", "Buffers of all tunnels.", |s| {
+        s.status.peers.tunnel_buffer_bytes as f64
+    }),
 ];

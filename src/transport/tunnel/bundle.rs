@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, IoSlice},
+    ops::{Deref, DerefMut},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
@@ -57,11 +58,53 @@ struct State {
 struct Line {
     number: u64,
     pipe: Mutex<Pipe>,
+    traffic: Arc<Traffic>,
+}
+
+/// A pipe that is locked. What it keeps is counted when it is unlocked.
+struct Locked<'a> {
+    pipe: MutexGuard<'a, Pipe>,
+    /// What it kept when it was locked.
+    before: usize,
+    traffic: &'a Traffic,
 }
 
 impl Line {
-    fn lock(&self) -> MutexGuard<'_, Pipe> {
-        self.pipe.lock().expect("nothing panics while it has a pipe")
+    fn lock(&self) -> Locked<'_> {
+        let pipe = self.pipe.lock().expect("nothing panics while it has a pipe");
+        Locked { before: pipe.buffered_bytes(), pipe, traffic: &self.traffic }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let left = self.pipe.get_mut().map_or(0, |pipe| pipe.buffered_bytes());
+        self.traffic.buffered_bytes.fetch_sub(left as u64, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Pipe;
+
+    fn deref(&self) -> &Pipe {
+        &self.pipe
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Pipe {
+        &mut self.pipe
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let now = self.pipe.buffered_bytes();
+        if now != self.before {
+            // Less than before is more, modulo 2^64.
+            let more = (now as u64).wrapping_sub(self.before as u64);
+            self.traffic.buffered_bytes.fetch_add(more, Ordering::Relaxed);
+        }
     }
 }
 
@@ -93,7 +136,7 @@ impl Bundle {
                 return Err(LinkError::TooManyTunnels);
             }
             let number = state.last + 1;
-            state.insert(number, Pipe::opening(purpose))
+            state.insert(number, Pipe::opening(purpose), &self.traffic)
         };
         self.traffic.opened.fetch_add(1, Ordering::Relaxed);
         let end = Arc::new(End::new(line, self));
@@ -142,7 +185,7 @@ impl Bundle {
         if state.pipes.len() >= TUNNELS_MAX {
             return Err(Malformed::Frame("too many tunnels"));
         }
-        let line = state.insert(number, Pipe::opened());
+        let line = state.insert(number, Pipe::opened(), &self.traffic);
         drop(state);
         self.traffic.served.fetch_add(1, Ordering::Relaxed);
         let tunnel = Tunnel { end: Arc::new(End::new(line, self)) };
@@ -167,6 +210,11 @@ impl Bundle {
     /// Whether the stream has ended.
     pub(in crate::transport) fn has_ended(&self) -> bool {
         self.lock().ended.is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn buffered_bytes(&self) -> u64 {
+        self.traffic.status().buffered_bytes
     }
 
     #[cfg(test)]
@@ -224,9 +272,9 @@ impl Bundle {
 }
 
 impl State {
-    fn insert(&mut self, number: u64, pipe: Pipe) -> Arc<Line> {
+    fn insert(&mut self, number: u64, pipe: Pipe, traffic: &Arc<Traffic>) -> Arc<Line> {
         self.last = number;
-        let line = Arc::new(Line { number, pipe: Mutex::new(pipe) });
+        let line = Arc::new(Line { number, pipe: Mutex::new(pipe), traffic: Arc::clone(traffic) });
         self.pipes.insert(number, Arc::clone(&line));
         line
     }
@@ -238,7 +286,7 @@ impl End {
         Self { line, bundle: Arc::clone(bundle) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pipe> {
+    fn lock(&self) -> Locked<'_> {
         self.line.lock()
     }
 

@@ -53,6 +53,8 @@ pub struct TunnelStatus {
     pub bytes_sent: u64,
     /// Bytes that have come.
     pub bytes_received: u64,
+    /// Memory of the buffers on this side: what is written and has not left, and what has come and is not read.
+    pub buffered_bytes: u64,
 }
 
 /// Counts what tunnels do, of all streams of a node.
@@ -63,6 +65,7 @@ pub(super) struct Traffic {
     served: AtomicU64,
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
+    buffered_bytes: AtomicU64,
 }
 
 impl Traffic {
@@ -74,6 +77,7 @@ impl Traffic {
             served: read(&self.served),
             bytes_sent: read(&self.bytes_sent),
             bytes_received: read(&self.bytes_received),
+            buffered_bytes: read(&self.buffered_bytes),
         }
     }
 }

@@ -136,6 +136,11 @@ impl Pipe {
         }
     }
 
+    /// The memory of what waits in it.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.outbound.capacity() + self.inbound.capacity()
+    }
+
     pub(super) fn accept(&mut self) {
         self.unanswered = false;
         self.greeting = Some(Greeting::Accepted);

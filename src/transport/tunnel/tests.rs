@@ -370,3 +370,24 @@ fn all_that_has_come_is_taken_at_once() {
     road.carry();
     assert!(writer.end.poll_closed(&context()).is_ready());
 }
+
+#[test]
+fn what_waits_in_tunnels_is_counted_as_memory() {
+    let mut road = Road::new();
+    let (near, mut far) = road.tunnel();
+    let kept = |road: &Road| [0, 1].map(|side| road.bundles[side].buffered_bytes());
+    assert_eq!(kept(&road), [0, 0]);
+    assert_eq!(write(&near, &[1; 100_000]), 100_000);
+    assert!(kept(&road)[0] >= 100_000 && kept(&road)[1] == 0, "{:?}", kept(&road));
+    road.carry();
+    assert!(kept(&road)[0] <= 16 << 10 && kept(&road)[1] >= 100_000, "{:?}", kept(&road));
+    while read(&mut far, 50_000).is_some() {}
+    assert!(kept(&road)[1] <= 16 << 10, "{:?}", kept(&road));
+    write(&near, &[1; 100_000]);
+    road.carry();
+    write(&near, &[1; 100_000]);
+    drop((near, far));
+    assert_eq!(kept(&road)[1], 0, "nobody will read it");
+    road.carry();
+    assert_eq!(kept(&road), [0, 0]);
+}
