@@ -65,7 +65,7 @@ fn usage(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result<()> 
 }
 
 fn stats(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
-    let status = (node.status)();
+    let Some(status) = node.status else { return Ok(Some(Ask::Status)) };
     let memory = &status.memory;
     let used = status.memory_used_bytes();
     let keys = status.keys();
@@ -91,7 +91,7 @@ fn stats(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Res
 }
 
 fn doctor(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
-    let status = (node.status)();
+    let Some(status) = node.status else { return Ok(Some(Ask::Status)) };
     let budget = status.configured.memory_budget_bytes;
     let used = status.memory_used_bytes();
     let resident = status.process.usage.resident_bytes;

@@ -21,8 +21,8 @@ pub struct NodeContext<'a> {
     pub config: &'a Config,
     /// What it counts.
     pub stats: &'a Stats,
-    /// Gathers what is the case now; not for nothing, so only for those who show it.
-    pub status: &'a (dyn Fn() -> NodeStatus + Sync),
+    /// What is the case now, for those who have asked for it ([`Ask::Status`]).
+    pub status: Option<&'a NodeStatus>,
     /// The part of it that concerns the consensus, which is quickly gathered.
     pub raft: &'a (dyn Fn() -> RaftStatus + Sync),
     /// The cluster, as this node knows it.
@@ -51,6 +51,9 @@ impl NodeContext<'_> {
 /// carries the request out replaces it by an error if that fails, and sends it only then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
+    /// Gathers what is the case now, for which the disk may have to be read; then the command is run again, with it. It has
+    /// written nothing yet.
+    Status,
     /// Writes a checkpoint; the reply waits until it is complete.
     Save,
     /// Starts to write a checkpoint; the reply does not wait.

@@ -92,8 +92,8 @@ fn print_info(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>
         // Only names that are no text, so no section's: not what no name means.
         String::new()
     } else {
-        let (status, totals) = ((node.status)(), node.stats.totals());
-        info::text(&wanted, &Snapshot { status: &status, totals: &totals })
+        let Some(status) = node.status else { return Ok(Some(Ask::Status)) };
+        info::text(&wanted, &Snapshot { status, totals: &node.stats.totals() })
     };
     out.verbatim("txt", text);
     Ok(None)
@@ -108,7 +108,8 @@ fn time(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Resu
 }
 
 fn last_save(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
-    out.integer(i64::try_from((node.status)().save.last_unix_seconds).unwrap_or(i64::MAX));
+    let Some(status) = node.status else { return Ok(Some(Ask::Status)) };
+    out.integer(i64::try_from(status.save.last_unix_seconds).unwrap_or(i64::MAX));
     Ok(None)
 }
 
@@ -127,7 +128,8 @@ fn background_save(
         2 if args[1].eq_ignore_ascii_case(b"SCHEDULE") => true,
         _ => return Err(CommandError::Syntax.into()),
     };
-    if (node.status)().save.running_for.is_some() {
+    let Some(status) = node.status else { return Ok(Some(Ask::Status)) };
+    if status.save.running_for.is_some() {
         return Err(CommandError::other("ERR Background save already in progress").into());
     }
     out.simple(if scheduled { "Background saving scheduled" } else { "Background saving started" });

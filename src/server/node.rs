@@ -6,14 +6,15 @@ use std::{
 };
 
 use super::{
-    membership,
+    membership, on_a_thread,
     status::{raft_status, status},
 };
 use crate::{
     command::{self, Ask, Command, Handler, NodeContext, Shutdown},
     dispatch::Services,
     executor::Input,
-    keyspace::Failure,
+    keyspace::{self, Failure},
+    metrics::NodeStatus,
     resp::{Args, Outbox, ReplyWriter},
     session::Session,
 };
@@ -36,27 +37,16 @@ async fn run_and_wait(
     args: &Args,
     may_wait: bool,
 ) -> Outbox {
-    let Handler::Node(handler) = command.handler else { unreachable!("dispatch knows what ends a batch") };
     let mut reply = Outbox::new();
     let protocol = session.protocol;
     let started = Instant::now();
-    let now_micros = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     let mut writer = ReplyWriter::new(&mut reply, protocol);
-    let mut context = NodeContext {
-        session,
-        clients: &services.clients,
-        config: &services.config,
-        stats: &services.stats,
-        status: &|| status(services),
-        raft: &|| raft_status(services),
-        topology: &|| services.topology(),
-        slowlog: &services.slowlog,
-        latency: &services.latency,
-        now_micros,
-    };
-    let asked = handler(&mut context, args, &mut writer);
+    let mut asked = handle(services, session, command, args, None, &mut writer);
+    if let Ok(Some(Ask::Status)) = asked {
+        let observed = Arc::clone(services);
+        let status = on_a_thread(move || status(&observed)).await;
+        asked = handle(services, session, command, args, Some(&status), &mut writer);
+    }
     let refusal = match asked {
         Ok(None) => None,
         Ok(Some(Ask::Wait(wait))) => membership::wait(services, session, wait, may_wait, &mut writer)
@@ -84,6 +74,34 @@ async fn run_and_wait(
         reply.clear();
     }
     reply
+}
+
+/// Shows the node to the handler of a command; its state too, if that was asked for.
+fn handle(
+    services: &Services,
+    session: &mut Session,
+    command: &'static Command,
+    args: &Args,
+    status: Option<&NodeStatus>,
+    writer: &mut ReplyWriter<'_>,
+) -> keyspace::Result<Option<Ask>> {
+    let Handler::Node(handler) = command.handler else { unreachable!("dispatch knows what ends a batch") };
+    let now_micros = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    let mut context = NodeContext {
+        session,
+        clients: &services.clients,
+        config: &services.config,
+        stats: &services.stats,
+        status,
+        raft: &|| raft_status(services),
+        topology: &|| services.topology(),
+        slowlog: &services.slowlog,
+        latency: &services.latency,
+        now_micros,
+    };
+    handler(&mut context, args, writer)
 }
 
 /// Runs a command of a transaction that concerns the session or the node.
@@ -139,6 +157,6 @@ async fn carry_out(services: &Arc<Services>, session: &mut Session, ask: Ask) ->
         }
         Ask::Transfer(transfer) => membership::transfer(services, transfer).await,
         Ask::Change(changes) => membership::change(services, changes).await,
-        Ask::Wait(_) => unreachable!("it writes its own reply"),
+        Ask::Wait(_) | Ask::Status => unreachable!("it is answered before"),
     }
 }

@@ -25,22 +25,16 @@ use crate::{
     transport::{LinkState, LinkStatus},
 };
 
-/// The state of this node at this moment.
+/// The state of this node at this moment. For some of it the disk may have to be read: for a thread that may wait.
 pub(super) fn status(services: &Services) -> NodeStatus {
     let core = services.shard.core();
     let published = core.store().published();
     let gauges = core.gauges();
-    let cache = published.view.cache().stats();
     NodeStatus {
         process: process(services),
         configured: configured(services),
         clients: clients(services),
-        memory: MemoryStatus {
-            memtable_bytes: gauges.debt.memtable_bytes.max(published.view.memtable_bytes()),
-            cache_bytes: cache.bytes,
-            overlay_bytes: gauges.overlay_bytes as u64,
-            in_flight_bytes: (gauges.in_flight_bytes + services.in_flight.used()) as u64,
-        },
+        memory: memory(services, &published.view, &gauges),
         databases: databases(services),
         raft: raft_status(services),
         log: log(core.log_gauges(), gauges.entries),
@@ -55,6 +49,23 @@ pub(super) fn status(services: &Services) -> NodeStatus {
         },
         save: services.saves.status(),
         peers: peers(services),
+    }
+}
+
+/// What [`NodeStatus::memory_used_bytes`] is now; nothing of that is on the disk.
+pub(super) fn memory_used_bytes(services: &Services) -> u64 {
+    let core = services.shard.core();
+    let memory = memory(services, &core.store().published().view, &core.gauges());
+    let (clients, peers) = (clients(services), peers(services));
+    NodeStatus { memory, clients, peers, ..NodeStatus::default() }.memory_used_bytes()
+}
+
+fn memory(services: &Services, view: &lsm::View, gauges: &Gauges) -> MemoryStatus {
+    MemoryStatus {
+        memtable_bytes: gauges.debt.memtable_bytes.max(view.memtable_bytes()),
+        cache_bytes: view.cache().stats().bytes,
+        overlay_bytes: gauges.overlay_bytes as u64,
+        in_flight_bytes: (gauges.in_flight_bytes + services.in_flight.used()) as u64,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::status::status;
+use super::{on_a_thread, status::memory_used_bytes};
 use crate::{disk::Disk, dispatch::Services, executor::Input};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -21,10 +21,10 @@ pub(super) async fn run(services: Arc<Services>, disk: Arc<dyn Disk>, mut stoppe
             // Without a sender the server is gone, which is as good.
             _ = stopped.changed() => return,
         }
-        let memory_bytes = status(&services).memory_used_bytes();
-        services.stats.sample(services.node.started.elapsed(), memory_bytes);
+        services.stats.sample(services.node.started.elapsed(), memory_used_bytes(&services));
         services.shard.submit(Input::Tick);
-        match disk.free_bytes() {
+        let asked = Arc::clone(&disk);
+        match on_a_thread(move || asked.free_bytes()).await {
             Ok(free) => services.disk_free_bytes.store(free, Ordering::Relaxed),
             Err(error) => tracing::warn!(%error, "cannot ask how much room the disk has"),
         }

@@ -52,7 +52,7 @@ impl Node {
                         clients: &self.clients,
                         config: &self.config,
                         stats: &Stats::new(names()),
-                        status: &NodeStatus::default,
+                        status: Some(&NodeStatus::default()),
                         raft: &RaftStatus::default,
                         topology: &|| unreachable!("not looked at by this group"),
                         slowlog: &self.slowlog,
