@@ -66,6 +66,19 @@ impl Client {
         while self.0.read(&mut vec![0; 64 * 1024]).await.is_ok_and(|read| read > 0) {}
     }
 
+    /// Sends a command that answers `last`, and returns what comes before that.
+    pub(super) async fn rest_until(&mut self, words: &[&str], last: &str) -> String {
+        self.send(words).await;
+        let (mut text, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+        while !text.ends_with(last.as_bytes()) {
+            let read = self.0.read(&mut piece).await.unwrap();
+            assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&text));
+            text.extend_from_slice(&piece[..read]);
+        }
+        text.truncate(text.len() - last.len());
+        String::from_utf8(text).unwrap()
+    }
+
     /// What the server says until it closes the connection.
     pub(super) async fn rest(mut self) -> String {
         let mut text = String::new();

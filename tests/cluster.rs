@@ -80,8 +80,13 @@ fn all_nodes_show_the_same_cluster() {
         assert!(
             at_follower.ask(&["WAIT", "1", "1"]).await.starts_with("-ERR WAIT cannot be used with replica")
         );
-        let shown =
-            async |client: &mut Client| client.ask(&["CLUSTER", "NODES"]).await.replace("myself,", "");
+        // As soon as all have found each other.
+        let shown = async |client: &mut Client| loop {
+            let lines = client.ask(&["CLUSTER", "NODES"]).await.replace("myself,", "");
+            if !lines.contains(" disconnected") {
+                break lines;
+            }
+        };
         let lines = shown(&mut at_leader).await;
         assert_eq!(lines.matches(" slave ").count(), 2, "{lines}");
         assert_eq!(lines.matches(" master ").count(), 1, "{lines}");
@@ -126,6 +131,34 @@ fn no_command_stops_the_writes_of_others_however_large_it_is() {
             small.ok(&["SET", "small", "2"]).await;
         }
         assert_eq!(small.ask(&["WAIT", "2", "60000"]).await, ":2\r\n", "all have it");
+        nodes.stop_all().await;
+    });
+}
+
+#[test]
+fn a_node_that_is_gone_is_shown_so() {
+    on_three_nodes(&[], async |mut nodes| {
+        let (leader, follower) = nodes.leader_and_follower().await;
+        let mut client = Client::connect(nodes.server(leader)).await;
+        let shards = async |client: &mut Client| {
+            client.send(&["CLUSTER", "SHARDS"]).await;
+            // Behind the reply, which is an array, stands one that is known.
+            client.rest_until(&["ECHO", "the end"], "$7\r\nthe end\r\n").await
+        };
+        let health = |shown: &str, health: &str| shown.matches(&format!("\r\n{health}\r\n")).count();
+        while health(&shards(&mut client).await, "online") < 3 {}
+        let info = client.ask(&["CLUSTER", "INFO"]).await;
+        let messages = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+            value.parse::<u64>().unwrap()
+        };
+        assert!(messages("cluster_stats_messages_sent") > 0, "{info}");
+        assert!(messages("cluster_stats_messages_received") > 0, "{info}");
+        nodes.stop(follower).await;
+        while health(&shards(&mut client).await, "fail") != 1 {}
+        let lines = client.ask(&["CLUSTER", "NODES"]).await;
+        assert_eq!(lines.matches(" disconnected").count(), 1, "{lines}");
+        assert_eq!(lines.matches(" connected").count(), 2, "{lines}");
         nodes.stop_all().await;
     });
 }

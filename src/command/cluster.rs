@@ -7,6 +7,7 @@ use super::spec::{Command, Compare, acl, flag};
 use crate::cluster::{Node, Topology, node_name, shard_name};
 use crate::config::EndpointType;
 use crate::keyspace::{self, CommandError, Result, SLOTS, View, scan};
+use crate::metrics::peers::{PeerStatus, PeersStatus};
 use crate::resp::{Args, ReplyWriter};
 use crate::session::Session;
 
@@ -226,6 +227,8 @@ fn my_shard_id(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) 
 
 fn info(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
     let topology = (node.topology)();
+    let links = (node.peers)().links;
+    let sum = |count: fn(&PeerStatus) -> u64| links.iter().map(count).sum::<u64>().to_string();
     let (state, slots_ok) = if topology.leader().is_some() { ("ok", SLOTS) } else { ("fail", 0) };
     let lines = [
         ("cluster_state", state.to_owned()),
@@ -237,16 +240,21 @@ fn info(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Resu
         ("cluster_size", "1".to_owned()),
         ("cluster_current_epoch", topology.term.to_string()),
         ("cluster_my_epoch", topology.term.to_string()),
-        ("cluster_stats_messages_sent", "0".to_owned()),
-        ("cluster_stats_messages_received", "0".to_owned()),
+        ("cluster_stats_messages_sent", sum(|link| link.sent)),
+        ("cluster_stats_messages_received", sum(|link| link.received)),
         ("total_cluster_links_buffer_limit_exceeded", "0".to_owned()),
     ];
     out.verbatim("txt", lines.map(|(name, value)| format!("{name}:{value}\r\n")).concat());
     Ok(None)
 }
 
+/// Whether this node has a stream to `node`, or is that itself.
+fn is_connected(node: &Node, peers: &PeersStatus) -> bool {
+    node.is_myself || peers.links.iter().any(|link| link.id == node.id && link.is_connected)
+}
+
 /// A line of CLUSTER NODES. Who does not vote cannot take over, as a replica of Redis with `nofailover`.
-fn line(topology: &Topology, node: &Node) -> String {
+fn line(topology: &Topology, peers: &PeersStatus, node: &Node) -> String {
     let record = &node.record;
     let bus_port = record.peer.rsplit_once(':').map_or("0", |(_, port)| port);
     let hostname = if record.hostname.is_empty() { String::new() } else { format!(",{}", record.hostname) };
@@ -259,9 +267,10 @@ fn line(topology: &Topology, node: &Node) -> String {
         flags.push("nofailover");
     }
     let master = if node.owns_slots { "-".to_owned() } else { node_name(topology.owner().id) };
+    let link = if is_connected(node, peers) { "connected" } else { "disconnected" };
     let slots = if node.owns_slots { format!(" 0-{}", SLOTS - 1) } else { String::new() };
     format!(
-        "{} {}:{}@{bus_port}{hostname} {} {master} 0 0 {} connected{slots}",
+        "{} {}:{}@{bus_port}{hostname} {} {master} 0 0 {} {link}{slots}",
         node_name(node.id),
         record.host,
         record.port,
@@ -271,20 +280,20 @@ fn line(topology: &Topology, node: &Node) -> String {
 }
 
 fn nodes(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
-    let topology = (node.topology)();
-    let lines = topology.nodes.iter().map(|node| format!("{}\n", line(&topology, node)));
+    let (topology, peers) = ((node.topology)(), (node.peers)());
+    let lines = topology.nodes.iter().map(|node| format!("{}\n", line(&topology, &peers, node)));
     out.verbatim("txt", lines.collect::<String>());
     Ok(None)
 }
 
 fn replicas_of(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
-    let topology = (node.topology)();
+    let (topology, peers) = ((node.topology)(), (node.peers)());
     if !named(&topology, args)?.owns_slots {
         return Err(CommandError::other("ERR The specified node is not a master").into());
     }
     out.array(topology.replicas().count());
     for replica in topology.replicas() {
-        out.bulk(line(&topology, replica).as_bytes());
+        out.bulk(line(&topology, &peers, replica).as_bytes());
     }
     Ok(None)
 }
@@ -333,7 +342,7 @@ fn slots_of_nodes(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_
 }
 
 fn shards(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
-    let (topology, raft) = ((node.topology)(), (node.raft)());
+    let (topology, raft, peers) = ((node.topology)(), (node.raft)(), (node.peers)());
     let kind = node.config.settings().endpoint_type;
     out.array(1);
     out.map(2);
@@ -362,16 +371,23 @@ fn shards(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Re
         text("role", if node.owns_slots { "master" } else { "replica" }, out);
         out.bulk(b"replication-offset");
         out.integer(i64::try_from(raft.offset_of(node.id)).unwrap_or(i64::MAX));
-        text("health", if node.is_voter { "online" } else { "loading" }, out);
+        let health = match node.is_voter {
+            _ if !is_connected(node, &peers) => "fail",
+            true => "online",
+            false => "loading",
+        };
+        text("health", health, out);
     }
     Ok(None)
 }
 
-/// One stream to each of the others. When it was opened is not known here; what is sent and not acknowledged is, to the
+/// The streams to others that there are. When one was opened is not known here; what is sent and not acknowledged is, to the
 /// leader.
 fn links(node: &mut NodeContext<'_>, _: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
     let raft = (node.raft)();
-    let others: Vec<_> = raft.members.iter().filter(|member| !member.is_myself).collect();
+    let links = (node.peers)().links;
+    let is_connected = |id| links.iter().any(|link| link.id == id && link.is_connected);
+    let others: Vec<_> = raft.members.iter().filter(|member| is_connected(member.id)).collect();
     out.array(others.len());
     for member in others {
         let sent = member.progress.as_ref().map_or(0, |progress| progress.inflight_bytes);

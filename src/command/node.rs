@@ -6,6 +6,7 @@ use super::latency::Latency;
 use super::slowlog::Slowlog;
 use crate::cluster::Topology;
 use crate::config::Config;
+use crate::metrics::peers::PeersStatus;
 use crate::metrics::status::RaftStatus;
 use crate::metrics::{NodeStatus, Stats};
 use crate::raft::{Change, NodeId};
@@ -27,6 +28,8 @@ pub struct NodeContext<'a> {
     pub raft: &'a (dyn Fn() -> RaftStatus + Sync),
     /// The cluster, as this node knows it.
     pub topology: &'a (dyn Fn() -> Topology + Sync),
+    /// The streams to the other nodes.
+    pub peers: &'a (dyn Fn() -> PeersStatus + Sync),
     /// The commands that took long.
     pub slowlog: &'a Slowlog,
     /// The spikes of latency.

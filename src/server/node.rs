@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     membership, on_a_thread,
-    status::{raft_status, status},
+    status::{peers, raft_status, status},
 };
 use crate::{
     command::{self, Ask, Command, Handler, NodeContext, Shutdown},
@@ -97,6 +97,7 @@ fn handle(
         status,
         raft: &|| raft_status(services),
         topology: &|| services.topology(),
+        peers: &|| peers(services),
         slowlog: &services.slowlog,
         latency: &services.latency,
         now_micros,

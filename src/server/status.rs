@@ -70,7 +70,7 @@ fn memory(services: &Services, view: &lsm::View, gauges: &Gauges) -> MemoryStatu
 }
 
 /// What the transport knows; nothing on a node that listens for no others.
-fn peers(services: &Services) -> PeersStatus {
+pub(super) fn peers(services: &Services) -> PeersStatus {
     let Some(transport) = services.shard.transport_status() else { return PeersStatus::default() };
     let link = |(id, link): (_, LinkStatus)| PeerStatus {
         id,

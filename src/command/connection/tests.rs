@@ -55,6 +55,7 @@ impl Node {
                         status: Some(&NodeStatus::default()),
                         raft: &RaftStatus::default,
                         topology: &|| unreachable!("not looked at by this group"),
+                        peers: &|| unreachable!("not looked at by this group"),
                         slowlog: &self.slowlog,
                         latency: &Latency::default(),
                         now_micros: self.now_ms * 1000,
