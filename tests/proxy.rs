@@ -1,5 +1,7 @@
 //! `proxy-port`: clients that know nothing of a cluster.
 
+use std::{sync::Arc, time::Duration};
+
 use super::nodes::on_three_nodes;
 
 #[test]
@@ -143,5 +145,25 @@ fn without_a_majority_a_client_is_told_that_there_is_no_leader() {
         let told = client.ask(&["GET", "key"]).await;
         assert!(told.starts_with("-CLUSTERDOWN "), "{told}");
         client.closed().await;
+    });
+}
+
+#[test]
+fn commands_under_way_are_answered_when_the_node_they_came_to_stops() {
+    on_three_nodes(&[], async |mut nodes| {
+        let (leader, follower) = nodes.leader_and_follower().await;
+        let (mut waiting, mut idle) = (nodes.proxied(follower).await, nodes.proxied(follower).await);
+        assert_eq!(idle.ask(&["PING"]).await, "+PONG\r\n");
+        let services = Arc::clone(nodes.server(leader).services());
+        let shard = Arc::clone(&services.shard);
+        tokio::spawn(async move { shard.hold_executor(Duration::from_secs(2)).await });
+        waiting.send(&["SET", "key", "value"]).await;
+        while services.in_flight.used() == 0 {
+            tokio::task::yield_now().await;
+        }
+        nodes.stop(follower).await;
+        assert_eq!(waiting.rest().await, "+OK\r\n");
+        assert_eq!(idle.rest().await, "");
+        nodes.stop_all().await;
     });
 }

@@ -6,7 +6,7 @@
 //! tunnel, and none is sent twice: if the tunnel breaks, or another node leads, the client is disconnected. So what was
 //! answered was done, and of what was not the client knows as much as of any connection that breaks.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender},
-        watch,
+        oneshot, watch,
     },
     task::JoinSet,
     time::{Instant, sleep_until, timeout, timeout_at},
@@ -92,10 +92,19 @@ impl Proxy {
             }
             Some(Server::There(leader, tunnel)) => {
                 let members = self.services.shard.core().watch_members();
+                let (stop, stopped) = oneshot::channel();
+                let cut = async {
+                    killed(&info).await;
+                    if self.services.is_stopping() {
+                        // What has come of the client is still answered; then the leader ends the session.
+                        let _ = stop.send(());
+                        pending::<()>().await;
+                    }
+                };
                 tokio::select! {
-                    () = carry(stream, tunnel) => {}
+                    () = carry(stream, tunnel, stopped) => {}
                     () = another_leads(members, leader) => {}
-                    () = killed(&info) => {}
+                    () = cut => {}
                 }
             }
             // Whether the client hears it or not, the connection ends here.
@@ -175,8 +184,9 @@ pub(super) async fn another_leads(mut members: watch::Receiver<Arc<Members>>, le
     drop(members.wait_for(other).await);
 }
 
-/// Carries bytes both ways until the session has ended, or one of the two ways broke.
-async fn carry(mut stream: TcpStream, tunnel: Tunnel) {
+/// Carries bytes both ways until the session has ended, or one of the two ways broke. When it is `stopped`, nothing more is
+/// taken of the client.
+async fn carry(mut stream: TcpStream, tunnel: Tunnel, mut stopped: oneshot::Receiver<()>) {
     let (mut replies, mut requests) = tunnel.into_split();
     let (reader, mut writer) = stream.split();
     let mut down = pin!(async {
@@ -190,6 +200,10 @@ async fn carry(mut stream: TcpStream, tunnel: Tunnel) {
             tokio::select! {
                 ready = reader.readable() => ready?,
                 () = requests.closed() => return Ok(()),
+                _ = &mut stopped => {
+                    requests.shutdown().await?;
+                    break;
+                }
             }
             // Idle clients keep no buffer.
             let mut buffer = BytesMut::with_capacity(READ_BYTES);
