@@ -2,6 +2,7 @@
 //! lead with a wrong clock, and, while it leads, looks after the others ([`crate::cluster::next_change`]).
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use crate::{
     config::Config,
     driver::{Members, Shard},
     raft::{Change, ChangeAnswer, NodeId, Role},
-    transport::{Introduction, Security, Transport},
+    transport::{Introduction, LinkError, LinkState, Security, Transport},
 };
 
 /// How often a node looks whether there is something to be done.
@@ -55,16 +56,27 @@ impl Upkeep {
                 tell_clock(is_wrong);
                 shard.set_unfit(is_wrong);
             }
-            let guests = self.reception.take_guests();
+            let mut guests = self.reception.take_guests();
+            // It may have met itself.
+            guests.remove(&own.node_id);
+            for guest in guests.values() {
+                self.hint(guest);
+            }
             let known = members.configuration.record(own.node_id);
+            let is_unknown = known.map_or(!was_member, |known| *known != own.record);
             if members.role == Role::Leader {
                 let changes = self.wanted(&shard, &members, &own, guests.into_values());
                 if !changes.is_empty() {
                     change(&shard, changes).await;
                 }
-            } else if known.map_or(!was_member, |known| *known != own.record) {
-                self.introduce(&members, &own, tries).await;
-                tries += 1;
+            } else if is_unknown || (known.is_some() && self.is_lost(&members)) {
+                let errors = self.introduce(&members, &own).await;
+                if is_unknown && tries.is_multiple_of(TRIES_PER_WORD) {
+                    for (address, error) in errors {
+                        tracing::warn!(address, %error, "a member cannot be told who this node is");
+                    }
+                }
+                tries += u32::from(is_unknown);
             }
             // Who was removed does not ask to be let in again.
             was_member |= known.is_some();
@@ -131,20 +143,46 @@ impl Upkeep {
         })
     }
 
-    /// Tells the members who this node is, after `tries` times in vain. The one that leads has the membership say so.
-    async fn introduce(&self, members: &Members, own: &Introduction, tries: u32) {
+    /// Whether this node cannot speak to the one that leads. That one may have moved.
+    fn is_lost(&self, members: &Members) -> bool {
+        let links = self.transport.status().links;
+        let link = members.leader.and_then(|leader| links.get(&leader));
+        link.is_none_or(|link| link.state != LinkState::Connected)
+    }
+
+    /// Remembers where members are, as one of them says: the membership of this node says so only when a majority has met and
+    /// has told it.
+    fn hint(&self, said: &Introduction) {
+        let present = said.belonging.as_ref().map(|belonging| &belonging.present);
+        let known = present.into_iter().flat_map(|present| &present.members);
+        let records = known.map(|(id, member)| (*id, &member.record)).chain([(said.node_id, &said.record)]);
+        for (id, record) in records {
+            match MemberRecord::decode(record.clone()) {
+                Ok(record) if !record.peer.is_empty() => self.transport.hint(id, &record.peer),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Tells the members who this node is, where they are known to be and where the configuration says that they are, and hears
+    /// where others are. The one that leads has the membership say so. Returns who did not hear it.
+    async fn introduce(&self, members: &Members, own: &Introduction) -> BTreeMap<String, LinkError> {
         let configuration = &members.configuration;
         let others = configuration.ids().into_iter().filter(|id| *id != own.node_id);
         let records = others.filter_map(|id| MemberRecord::decode(configuration.record(id)?.clone()).ok());
-        let addresses: Vec<String> =
-            records.map(|record| record.peer).filter(|peer| !peer.is_empty()).collect();
+        let known = records.map(|record| record.peer).filter(|peer| !peer.is_empty());
+        let told = self.config.peers.iter().chain(&self.config.join).cloned();
+        let addresses: Vec<String> = known.chain(told).collect();
         // Who does not answer is asked again in a second.
-        let (_, errors) = ask_all(&addresses, &self.security, own).await;
-        for (address, error) in errors {
-            if tries.is_multiple_of(TRIES_PER_WORD) {
-                tracing::warn!(address, %error, "a member cannot be told who this node is");
+        let (answers, errors) = ask_all(&addresses, &self.security, own).await;
+        let cluster = |said: &Introduction| said.belonging.as_ref().map(|belonging| belonging.cluster_id);
+        for (address, said) in answers {
+            if cluster(&said) == cluster(own) {
+                self.hint(&said);
+                self.transport.hint(said.node_id, &address);
             }
         }
+        errors
     }
 }
 

@@ -29,7 +29,8 @@
 //!
 //! A stream that broke, or a peer that gives no sign of life for 4 s, is told to the handler as unreachable, and dialled
 //! again after a wait that doubles from 20 ms to 1 s with jitter, or at once when the peer dials this node. A name that
-//! does not resolve (yet) is an address that cannot be reached, and tried again.
+//! does not resolve (yet) is an address that cannot be reached, and tried again. A peer of which it is said that it may be
+//! elsewhere ([`Transport::hint`]) is dialled there as well, in turns.
 //!
 //! # Snapshots
 //!
@@ -311,6 +312,14 @@ impl Transport {
         }
     }
 
+    /// Member `id` may be at `address`, too: it is dialled there and where it was said to be, in turns, until that is said to be
+    /// elsewhere. Who is there has to show that it is this member.
+    pub fn hint(&self, id: NodeId, address: &str) {
+        if let Some(peer) = self.shared.peer(id) {
+            peer.hint(address);
+        }
+    }
+
     /// Sends `message` as soon as possible, and returns whether it waits for that. If not, it was dropped: the receiver is
     /// no member, there is no stream to it, or too much waits already.
     pub fn send(&self, message: Message) -> bool {
@@ -332,7 +341,7 @@ impl Transport {
         let shared = Arc::clone(&self.shared);
         async move {
             let peer = shared.peer(to).ok_or(SnapshotError::NotMember)?;
-            let address = peer.address.clone();
+            let address = peer.way();
             drop(peer);
             snapshot.send(shared, to, address).await
         }

@@ -1,6 +1,7 @@
 //! The way to one peer: a stream that is dialled again when it breaks.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     sync::{
         Arc,
@@ -27,16 +28,29 @@ use super::{
 use crate::{
     proto,
     raft::{Message, NodeId},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
 };
 
 /// How often a peer is told what time it is here.
 const TIME_TOLD_EVERY: Duration = Duration::from_secs(1);
 
+/// Where a peer may be: more is forgotten.
+const WAYS_MAX: usize = 4;
+
+/// Where a peer may be.
+struct Way {
+    address: String,
+    /// Why it was not found there the last time.
+    failed: Option<LinkError>,
+}
+
 /// A node that is spoken to.
 pub(super) struct Peer {
     pub(super) id: NodeId,
+    /// Where the membership says that it is.
     pub(super) address: String,
+    /// Where it is dialled, in turns: there, and where else it may be. The first is the next, and where it was found last.
+    ways: Mutex<VecDeque<Way>>,
     outbox: Arc<Outbox>,
     road: Road,
     state: Mutex<LinkState>,
@@ -53,6 +67,7 @@ impl Peer {
     pub(super) fn new(id: NodeId, address: String, outbox_bytes_max: usize) -> Self {
         Self {
             id,
+            ways: Mutex::new(VecDeque::from([Way { address: address.clone(), failed: None }])),
             address,
             outbox: Arc::new(Outbox::new(outbox_bytes_max)),
             road: Road::default(),
@@ -79,6 +94,49 @@ impl Peer {
         self.received.fetch_add(messages as u64, Ordering::Relaxed);
     }
 
+    /// It may be at `address`, too.
+    pub(super) fn hint(&self, address: &str) {
+        let is_connected = *self.state() == LinkState::Connected;
+        let mut ways = self.ways();
+        if ways.iter().any(|way| way.address == address) {
+            return;
+        }
+        if ways.len() == WAYS_MAX
+            && let Some(last) = ways.iter().rposition(|way| way.address != self.address)
+        {
+            ways.remove(last);
+        }
+        let way = Way { address: address.to_owned(), failed: None };
+        if is_connected {
+            // Where it was found it is.
+            return ways.push_back(way);
+        }
+        ways.push_front(way);
+        drop(ways);
+        self.seen();
+    }
+
+    /// Where it is dialled next.
+    pub(super) fn way(&self) -> String {
+        self.ways().front().expect("there is always one").address.clone()
+    }
+
+    /// It was not found at `address`: the others have their turn first. Returns whether that is news.
+    fn is_not_at(&self, address: &str, error: &LinkError) -> bool {
+        let mut ways = self.ways();
+        let way = ways.iter_mut().find(|way| way.address == address);
+        let is_news = way.is_none_or(|way| way.failed.replace(error.clone()).as_ref() != Some(error));
+        // Unless another was told of meanwhile.
+        if ways.front().is_some_and(|way| way.address == address) {
+            ways.rotate_left(1);
+        }
+        is_news
+    }
+
+    fn ways(&self) -> MutexGuard<'_, VecDeque<Way>> {
+        self.ways.lock().expect("nothing panics while it has the ways")
+    }
+
     /// It has dialled this node, so it can be dialled.
     pub(super) fn seen(&self) {
         self.seen.notify_one();
@@ -91,13 +149,13 @@ impl Peer {
 
     /// Opens a tunnel to it.
     pub(super) async fn tunnel(&self, shared: &Shared, purpose: Purpose) -> Result<Tunnel, LinkError> {
-        self.road.bundle(shared, self.id, &self.address).await?.open(purpose)
+        self.road.bundle(shared, self.id, &self.way()).await?.open(purpose)
     }
 
     pub(super) fn status(&self) -> LinkStatus {
         LinkStatus {
-            address: self.address.clone(),
-            state: self.state.lock().expect("nothing panics while it has the state").clone(),
+            address: self.way(),
+            state: self.state().clone(),
             sent: self.sent.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
@@ -113,26 +171,27 @@ impl Peer {
         *self.clock_ahead_ms.lock().expect("nothing panics while it has the clock") = Some(ahead_ms);
     }
 
-    /// Returns whether that is news.
-    fn set_state(&self, state: LinkState) -> bool {
-        let mut present = self.state.lock().expect("nothing panics while it has the state");
-        let changed = *present != state;
-        *present = state;
-        changed
+    fn state(&self) -> MutexGuard<'_, LinkState> {
+        self.state.lock().expect("nothing panics while it has the state")
+    }
+
+    fn set_state(&self, state: LinkState) {
+        *self.state() = state;
     }
 
     /// Keeps a stream to the peer, for ever.
     pub(super) async fn run(self: Arc<Self>, shared: Arc<Shared>) -> Infallible {
         let mut backoff = Backoff::new(shared.node_id ^ self.id.rotate_left(32));
         loop {
-            let opened = self.opened.load(Ordering::Relaxed);
-            let Err(error) = self.stream(&shared).await;
+            let (opened, address) = (self.opened.load(Ordering::Relaxed), self.way());
+            let Err(error) = self.stream(&shared, &address).await;
             self.outbox.close();
-            let (peer, address) = (format!("{:016x}", self.id), &self.address);
-            if self.set_state(LinkState::Down(error.clone())) {
-                tracing::warn!(peer, address, %error, "no stream to a peer");
+            self.set_state(LinkState::Down(error.clone()));
+            let broke = opened < self.opened.load(Ordering::Relaxed);
+            if broke || self.is_not_at(&address, &error) {
+                tracing::warn!(peer = format!("{:016x}", self.id), address, %error, "no stream to a peer");
             }
-            if opened < self.opened.load(Ordering::Relaxed) {
+            if broke {
                 backoff.reset();
                 shared.joined().handler.unreachable(self.id);
             }
@@ -144,9 +203,9 @@ impl Peer {
     }
 
     /// Opens a stream and lives as long as it does.
-    async fn stream(&self, shared: &Shared) -> Result<Infallible, LinkError> {
+    async fn stream(&self, shared: &Shared, address: &str) -> Result<Infallible, LinkError> {
         let tls = shared.config.security.tls.as_ref();
-        let mut client = dial(&self.address, tls).await.map_err(LinkError::Connect)?;
+        let mut client = dial(address, tls).await.map_err(LinkError::Connect)?;
         let hello = shared.hello(self.id);
         let (requests, opening) = mpsc::channel(2);
         let batches = self.outbox.reserve();
@@ -165,7 +224,8 @@ impl Peer {
         self.outbox.open();
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.set_state(LinkState::Connected);
-        tracing::info!(peer = format!("{:016x}", self.id), address = self.address, "a stream to a peer");
+        self.ways().iter_mut().for_each(|way| way.failed = None);
+        tracing::info!(peer = format!("{:016x}", self.id), address, "a stream to a peer");
         let answer = answers.message();
         tokio::pin!(answer);
         let answer = loop {

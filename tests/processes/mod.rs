@@ -12,6 +12,7 @@ mod http;
 mod kill;
 mod lifecycle;
 mod membership;
+mod moving;
 mod partition;
 mod pause;
 mod restart;

@@ -1,6 +1,6 @@
 //! Streams between nodes that keep to the protocol.
 
-use super::*;
+use super::{super::Purpose, *};
 
 #[tokio::test]
 async fn messages_arrive_in_order() {
@@ -77,6 +77,50 @@ async fn a_peer_that_moves_is_dialled_where_it_is() {
     assert!(one.transport.send(heartbeat(1)));
     elsewhere.told(|told| told.messages == [heartbeat(1)]).await;
     assert!(two.told.told.borrow().messages.is_empty());
+}
+
+#[tokio::test]
+async fn a_peer_is_found_where_it_may_be() {
+    let (one, two, three) = (Node::start(1).await, Node::start(2).await, Node::start(3).await);
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    one.transport.connect(&members(&[(2, &nobody)]));
+    one.refused_by(2).await;
+    for wrong in ["no-such-host.invalid:1", "not an address", &three.address()] {
+        one.transport.hint(2, wrong);
+    }
+    one.transport.hint(2, &two.address());
+    one.transport.hint(4, &two.address());
+    one.connected_to(2).await;
+    assert_eq!(one.transport.status().links[&2].address, two.address());
+    // It is where it was found, whatever is said of it.
+    one.transport.hint(2, "127.0.0.1:1");
+    one.transport.tunnel(2, Purpose::Request).await.expect("tunnels go where the stream goes");
+    assert!(one.transport.send(heartbeat(1)));
+    two.told(|told| told.messages == [heartbeat(1)]).await;
+    assert!(three.told.told.borrow().messages.is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_word_on_where_a_peer_is_keeps_nobody_from_it() {
+    let (one, two, three) = (Node::start(1).await, Node::start(2).await, Node::start(3).await);
+    let address = two.address();
+    drop(two);
+    one.transport.connect(&members(&[(2, &address)]));
+    one.refused_by(2).await;
+    for port in 1..10 {
+        one.transport.hint(2, &format!("127.0.0.1:{port}"));
+    }
+    one.transport.hint(2, &three.address());
+    let two = loop {
+        // Its port may be kept for a moment.
+        if let Ok(listener) = TcpListener::bind(&address).await {
+            drop(listener);
+            break Node::with(2, CLUSTER, Config::default(), &address).await;
+        }
+        tokio::task::yield_now().await;
+    };
+    one.connected_to(2).await;
+    assert_eq!(one.transport.status().links[&2].address, two.address());
 }
 
 #[tokio::test]

@@ -114,6 +114,21 @@ impl Cluster {
         peers.join(",")
     }
 
+    /// Gives nodes that do not run other addresses, which they tell the others, and the addresses of the others as they are
+    /// then.
+    pub(crate) fn move_nodes(&mut self, moved: &[usize]) {
+        for at in moved {
+            let [a, b, c, d] = self.nodes[*at].host.octets();
+            self.nodes[*at].host = Ipv4Addr::new(a, b, c, d + 50);
+        }
+        let peers = self.peers();
+        for at in moved {
+            let own = format!("{}:{PEER_PORT}", self.nodes[*at].host);
+            let args = ["--peers", &peers, "--announce-peer", &own];
+            self.nodes[*at].args = args.map(str::to_owned).to_vec();
+        }
+    }
+
     /// A node that is to become one more member; it is not started.
     pub(crate) fn add_joining_node(&mut self) -> usize {
         let members = self.peers();
