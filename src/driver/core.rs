@@ -352,6 +352,8 @@ impl Core {
                 return self.executor.push_quietly(Input::Proposed(id, verdict));
             }
             raft::Output::Committed(entries) => return self.executor.push_quietly(Input::Committed(entries)),
+            raft::Output::TellApplied => return self.executor.push_quietly(Input::TellApplied),
+            raft::Output::Lag(lag) => return self.executor.push_quietly(Input::Lag(lag)),
             raft::Output::Pause(pause) => return self.executor.push_quietly(Input::Pause(pause)),
             raft::Output::Permit { number, .. } if number < CONNECTION_READS => {
                 return self.executor.push_quietly(Input::Permit(number));
@@ -431,6 +433,12 @@ impl Core {
                 Output::InstalledSnapshot(position) => {
                     self.step_raft(clock.boot_ns() / 1000, raft::Input::Installed(position), raft_outputs);
                     self.errands.lock().expect("a panic ends the process").push(Errand::Installed(position));
+                }
+                Output::Applied => {
+                    self.step_raft(clock.boot_ns() / 1000, raft::Input::Applied, raft_outputs);
+                }
+                Output::Lag(lag) => {
+                    self.step_raft(clock.boot_ns() / 1000, raft::Input::Lag(lag), raft_outputs);
                 }
                 Output::Paused(term) => {
                     self.step_raft(clock.boot_ns() / 1000, raft::Input::Paused(term), raft_outputs);

@@ -8,10 +8,10 @@ use super::clock::Now;
 use crate::lsm::Debt;
 
 /// Pressure from which on writes are slowed down.
-const PRESSURE_SLOW: u64 = 500;
+pub(super) const PRESSURE_SLOW: u64 = 500;
 
 /// Pressure at which nothing more is evaluated.
-const PRESSURE_MAX: u64 = 1000;
+pub(super) const PRESSURE_MAX: u64 = 1000;
 
 /// What may be owed before anyone waits: timers are not finer than this.
 const OWED_US_MAX: u64 = 1_000;

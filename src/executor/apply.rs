@@ -12,31 +12,29 @@ use crate::{
 };
 
 impl Executor {
-    /// Applies committed entries, in order.
-    pub(super) fn apply_all(&mut self, entries: Vec<Entry>, now: Now) -> Result<(), Error> {
-        for entry in entries {
-            assert!(entry.index == self.applied.index + 1, "entries are applied without a gap");
-            assert!(entry.term >= self.applied.term, "the term of applied entries went back");
-            let position = Position { index: entry.index, term: entry.term };
-            let entry_bytes = entry.body.len();
-            match entry.kind {
-                EntryKind::Effects => self.apply_effects(position, &entry)?,
-                EntryKind::Noop => {
-                    self.tree.advance(position);
-                    self.applied = position;
-                    if self.leads == Some(entry.term) && !bugs::on(Bug::LeadershipBeforeNoop) {
-                        self.begin_to_lead(entry.term, now)?;
-                    }
-                }
-                EntryKind::Configuration => {
-                    self.tree.set_membership(entry.body);
-                    self.tree.advance(position);
+    /// Applies the next committed entry.
+    pub(super) fn apply(&mut self, entry: Entry, now: Now) -> Result<(), Error> {
+        assert!(entry.index == self.applied.index + 1, "entries are applied without a gap");
+        assert!(entry.term >= self.applied.term, "the term of applied entries went back");
+        let position = Position { index: entry.index, term: entry.term };
+        let entry_bytes = entry.body.len();
+        match entry.kind {
+            EntryKind::Effects => self.apply_effects(position, &entry)?,
+            EntryKind::Noop => {
+                self.tree.advance(position);
+                self.applied = position;
+                if self.leads == Some(entry.term) && !bugs::on(Bug::LeadershipBeforeNoop) {
+                    self.begin_to_lead(entry.term, now)?;
                 }
             }
-            self.applied = position;
-            self.room.wrote(entry_bytes);
-            self.unpublished = true;
+            EntryKind::Configuration => {
+                self.tree.set_membership(entry.body);
+                self.tree.advance(position);
+            }
         }
+        self.applied = position;
+        self.room.wrote(entry_bytes);
+        self.unpublished = true;
         Ok(())
     }
 

@@ -76,7 +76,9 @@ impl Executor {
         {
             return Ok(None);
         }
-        if self.admission.admits(self.tree.debt(), now) {
+        let mut debt = self.tree.debt();
+        debt.pressure = debt.pressure.max(self.lag_of_others);
+        if self.admission.admits(debt, now) {
             return Ok(Some(self.room.accepted(&self.tree, in_flight_bytes)?));
         }
         // The tree waits for room on the disk. That may take for ever, so nobody waits for the tree.

@@ -9,6 +9,7 @@
 
 mod admission;
 mod apply;
+mod backlog;
 mod clock;
 mod entry;
 mod evaluate;

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{
     admission::Admission,
+    backlog::Backlog,
     clock::{Clock, Now},
     entry::EntryError,
     leadership::{ChainProgress, Leadership, Pausing},
@@ -30,6 +31,10 @@ pub enum Input {
     Message(Message),
     /// Committed entries, durable here, in order.
     Committed(Vec<Entry>),
+    /// Say when what came before is applied: [`Output::Applied`].
+    TellApplied,
+    /// So far do the tables of the followers lag behind that this leader needs, in thousandths of what they may.
+    Lag(u64),
     /// What became of a proposal.
     Proposed(ProposalId, Verdict),
     /// The role or the term of this node changed.
@@ -104,6 +109,10 @@ pub enum Output {
     },
     /// The snapshot that ends here is in place, durably ([`Input::Install`]).
     InstalledSnapshot(Position),
+    /// What came before [`Input::TellApplied`] is applied.
+    Applied,
+    /// So far do the tables of this node lag behind, in thousandths of what they may.
+    Lag(u64),
     /// Nothing is evaluated, and everything that was in the leadership of this term is applied and answered ([`Input::Pause`]).
     Paused(Term),
     /// A flush has found no room on the disk. It is tried again after a while, or with the next [`Input::Seal`].
@@ -206,6 +215,8 @@ pub struct Gauges {
     pub denied: u64,
     /// Messages that wait.
     pub queued_messages: usize,
+    /// Entries that are committed and wait, since the tree lags behind.
+    pub backlog: usize,
     /// Bytes of effects that are not applied.
     pub overlay_bytes: usize,
     /// Bytes of entries proposed and not applied.
@@ -241,7 +252,11 @@ pub struct Executor {
     /// The stamp and the databases after the last applied entry.
     pub(super) system: keyspace::Published,
     /// What is applied comes from the log of an earlier start: raft has not said yet what this node is.
-    is_replaying: bool,
+    pub(super) is_replaying: bool,
+    /// What is committed and not applied.
+    pub(super) backlog: Backlog,
+    /// How far the followers lag behind that this leader needs.
+    pub(super) lag_of_others: u64,
     /// The term this node leads by raft's word; the leadership begins when its no-op is applied.
     pub(super) leads: Option<Term>,
     /// Another node leads, or none. While this node stands for election, commands wait for the outcome.
@@ -274,13 +289,14 @@ impl Executor {
         let system = keyspace::Published::load(&view)?;
         let published = Published { view, system: system.clone(), clock: None };
         Ok(Self {
-            tree,
             store: Arc::new(Store::new(published)),
             limits,
             tuning,
             applied: flushed,
             system,
             is_replaying: true,
+            backlog: Backlog::new(tree.memtable_bytes()),
+            lag_of_others: 0,
             leads: None,
             follows: false,
             leadership: None,
@@ -295,6 +311,7 @@ impl Executor {
             wake_at: None,
             admission: Admission::default(),
             gauges: Gauges::default(),
+            tree,
         })
     }
 
@@ -332,6 +349,7 @@ impl Executor {
         Gauges {
             applied: self.applied,
             queued_messages: self.queue.len() + self.loading,
+            backlog: self.backlog.len(),
             overlay_bytes,
             in_flight_bytes,
             slowdown_us: self.admission.waited_us,
@@ -359,13 +377,17 @@ impl Executor {
             self.take(input, now, outputs)?;
         }
         self.go_over_to_snapshot(outputs)?;
+        let has_more = self.work_off(now, outputs)?;
+        if self.backlog.lags() && self.leadership.is_none() {
+            self.look_at_debt(outputs);
+        }
         self.publish(now);
         self.release(outputs);
         self.pause(outputs);
         self.recover_from_refusal()?;
         let next = self.evaluate(now, clock, may_block, outputs)?;
         self.start_jobs(outputs);
-        Ok(next)
+        Ok(if has_more && next == Next::Idle { Next::Again } else { next })
     }
 
     fn take(&mut self, input: Input, now: Now, outputs: &mut Vec<Output>) -> Result<(), Error> {
@@ -375,7 +397,9 @@ impl Executor {
                 outputs.push(Output::GiveBack(message));
             }
             Input::Message(message) => self.queue.push_back(message),
-            Input::Committed(entries) => self.apply_all(entries, now)?,
+            Input::Committed(entries) => self.take_committed(entries, now, outputs)?,
+            Input::TellApplied => self.tell_applied(outputs),
+            Input::Lag(lag) => self.lag_of_others = lag,
             Input::Proposed(id, verdict) => self.judged(id, verdict),
             Input::Changed { term, role } => self.changed(term, role, now, outputs)?,
             Input::Pause(pause) => {
@@ -391,6 +415,7 @@ impl Executor {
             Input::Install(position) => {
                 assert!(self.leadership.is_none(), "a leader has what is committed");
                 assert!(self.applied.index < position.index, "a snapshot would undo what is applied");
+                self.drop_backlog(outputs);
                 self.snapshot = Some(Snapshot::Received(position));
             }
             Input::LogReset => self.snapshot = Some(Snapshot::LogReset),
@@ -476,6 +501,7 @@ impl Executor {
         self.is_replaying = false;
         self.leads = (role == Role::Leader).then_some(term);
         self.follows = role == Role::Follower;
+        self.lag_of_others = 0;
         if let Some(mut leadership) = self.leadership.take() {
             self.permits = leadership.permits_asked;
             for piece in leadership.held.split_off(0).into_iter().flat_map(|held| held.pieces) {

@@ -336,6 +336,11 @@ impl Tree {
         }
     }
 
+    /// The size of a memtable, in bytes.
+    pub fn memtable_bytes(&self) -> usize {
+        self.store.options.memtable_bytes
+    }
+
     /// Whether a sealed memtable is not in tables yet.
     pub fn has_sealed(&self) -> bool {
         !self.sealed.is_empty()

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::{
+    applying::Unapplied,
     chain::{Proposal, ProposalId, Verdict},
     change::ChangeAnswer,
     configuration::{Change, Configuration, History},
@@ -75,6 +76,10 @@ pub enum Input {
     /// The sending of a snapshot ([`Output::SendSnapshot`]) has ended. If the node has said that it has all that the snapshot
     /// holds, the last entry of that; none if it has not got it.
     SnapshotEnded(NodeId, Option<Index>),
+    /// What was given out before [`Output::TellApplied`] is applied.
+    Applied,
+    /// How far this node's tables lag behind, in thousandths of what they may.
+    Lag(u64),
     /// Whether this node should not lead (its clock is wrong, say). It does not campaign then, and hands over.
     Unfit(bool),
 }
@@ -104,6 +109,10 @@ pub enum Output {
     Proposed(ProposalId, Verdict),
     /// These entries are committed, and durable here: apply them, in this order.
     Committed(Vec<Entry>),
+    /// Say when what came before is applied ([`Input::Applied`]): no more is given out than there is room for.
+    TellApplied,
+    /// So far do the tables of the followers lag behind that this leader needs, in thousandths of what they may.
+    Lag(u64),
     /// Read entries from the log, from this one on, of about this many bytes; then [`Input::Fetched`].
     Fetch(Reading, Index, usize),
     /// Nobody needs the entries up to this index: cut the log.
@@ -194,6 +203,7 @@ pub struct Raft {
     pub(super) handed_out: Index,
     /// What is known to be in tables, and so in every snapshot that is made from now on.
     pub(super) flushed: Index,
+    pub(super) unapplied: Unapplied,
     /// Entries to be applied are being read from the log, from this one on.
     pub(super) fetching: Option<Index>,
     pub(super) history: History,
@@ -212,6 +222,8 @@ pub struct Raft {
     /// The token of a reset of the log that is not durable yet.
     pub(super) resetting: Option<Token>,
     pub(super) unfit: bool,
+    /// How far this node's tables lag behind, in thousandths of what they may.
+    pub(super) lag: u64,
     /// It is known since this step that this node was removed.
     pub(super) removed: bool,
 }
@@ -247,6 +259,7 @@ impl Raft {
             commit_index: start.applied,
             handed_out: start.applied,
             flushed: start.applied,
+            unapplied: Unapplied::default(),
             fetching: None,
             history: History::new((0, start.configuration), start.later),
             timing: start.timing,
@@ -259,6 +272,7 @@ impl Raft {
             installing: None,
             resetting: None,
             unfit: false,
+            lag: 0,
             removed: false,
         };
         raft.election_at = raft.election_timeout(now);
@@ -407,6 +421,8 @@ impl Raft {
             Input::Snapshot(offer) => self.offered(now, offer, outputs),
             Input::Installed(position) => self.installed(now, position, outputs),
             Input::SnapshotEnded(id, held) => self.snapshot_ended(id, held),
+            Input::Applied => self.applied(outputs),
+            Input::Lag(lag) => self.lag = lag,
             Input::Unfit(unfit) => self.unfit = unfit,
         }
         self.hand_out(outputs);
@@ -506,58 +522,10 @@ impl Raft {
         }
     }
 
-    /// Gives out what can be applied: committed, and durable here, so that no table is ever ahead of the log.
-    fn hand_out(&mut self, outputs: &mut Vec<Output>) {
-        let upto = self.commit_index.min(self.persistence.durable_index());
-        if upto <= self.handed_out || self.fetching.is_some() || self.installing.is_some() {
-            return;
-        }
-        match self.tail.entries(self.handed_out + 1, upto, usize::MAX) {
-            Some(entries) => {
-                self.handed_out = upto;
-                outputs.push(Output::Committed(entries));
-            }
-            None => {
-                let from = self.handed_out + 1;
-                self.fetching = Some(from);
-                outputs.push(Output::Fetch(Reading::Apply, from, self.bounds.message_bytes_max));
-            }
-        }
-    }
-
-    fn fetched(&mut self, reading: Reading, mut entries: Vec<Entry>, outputs: &mut Vec<Output>) {
+    fn fetched(&mut self, reading: Reading, entries: Vec<Entry>, outputs: &mut Vec<Output>) {
         match reading {
-            Reading::Apply => {
-                let from = self.fetching.take().expect("only what was asked for is read");
-                // An install came between: these are in the snapshot.
-                if from != self.handed_out + 1 {
-                    return;
-                }
-                let upto = self.commit_index.min(self.persistence.durable_index());
-                entries.retain(|entry| entry.index <= upto);
-                let first = entries.first().map(|first| first.index);
-                assert!(first == Some(from), "the log has what is to be applied, from entry {from} on");
-                if self.installing.is_none() {
-                    self.handed_out = entries.last().expect("there is a first").index;
-                    outputs.push(Output::Committed(entries));
-                }
-            }
+            Reading::Apply => self.fetched_to_apply(entries, outputs),
             Reading::Follower(id, term) => self.fetched_for(id, term, entries, outputs),
-        }
-    }
-
-    /// Lets go of entries in memory that nobody here needs soon.
-    fn forget(&mut self) {
-        let needed = match &self.state {
-            State::Leader(leader) => leader.needed_after(),
-            State::Follower { .. } | State::PreCandidate { .. } | State::Candidate { .. } => self.handed_out,
-        };
-        self.tail.forget(needed.min(self.handed_out));
-        while self.tail.bytes() > self.bounds.cache_bytes_max {
-            match self.tail.oldest() {
-                Some(oldest) if oldest.index <= self.handed_out => self.tail.forget(oldest.index),
-                Some(_) | None => break,
-            }
         }
     }
 

@@ -99,7 +99,7 @@ impl Raft {
             Body::ReadIndexReply { read, index, commit } => self.read_answered(read, index, commit, outputs),
             Body::Matched { index } => self.matched(now, from, index, outputs),
             Body::Conflict { rejected, hint } => self.conflicted(from, rejected, hint, outputs),
-            Body::HeartbeatReply { round } => self.heartbeat_replied(now, from, round, outputs),
+            Body::HeartbeatReply { round, lag } => self.heartbeat_replied(now, from, round, lag, outputs),
             // Their term has said all.
             Body::PreVote { .. } | Body::PreVoteReply { .. } | Body::OldTerm => {}
         }

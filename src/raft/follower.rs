@@ -107,6 +107,6 @@ impl Raft {
         if self.installing.is_none() {
             self.commit(commit);
         }
-        self.send_durably(from, Body::HeartbeatReply { round }, 0, outputs);
+        self.send_durably(from, Body::HeartbeatReply { round, lag: self.lag }, 0, outputs);
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Leader {
     /// A follower was told from where on it may read: it may have applied, and shown, what is committed and not applied here.
     pub(super) read_elsewhere: bool,
     pub(super) change: Option<Pending>,
+    /// What was last said of the followers' lag.
+    pub(super) lag_told: u64,
     /// Index and bytes of the bodies that were appended here and are not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -84,6 +86,7 @@ impl Raft {
             lease_over: false,
             read_elsewhere: false,
             change: None,
+            lag_told: 0,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         }));
@@ -326,18 +329,21 @@ impl Raft {
         now: u64,
         from: NodeId,
         round: u64,
+        lag: u64,
         outputs: &mut Vec<Output>,
     ) {
         let last = self.tail.last().index;
         let State::Leader(leader) = &mut self.state else { return };
         let Some(progress) = leader.progress.get_mut(&from) else { return };
         leader.rounds.answer(from, round);
+        progress.lag = lag;
         // It is there, and what was sent to it may be lost.
         progress.resume();
         let behind = progress.match_index() < last && progress.mode() != Mode::Snapshot;
         if behind {
             self.replicate(from, true, outputs);
         }
+        self.count_lags(outputs);
         self.part_with(from, round, outputs);
         self.count_round(now, outputs);
         if self.leader_wants_round() {

@@ -79,6 +79,8 @@ pub enum Body {
     HeartbeatReply {
         /// Of the heartbeat.
         round: u64,
+        /// How far the tables of who answers lag behind, in thousandths of what they may: the leader slows down by that.
+        lag: u64,
     },
     /// "Stand for election now" (Raft thesis §3.10).
     TimeoutNow,

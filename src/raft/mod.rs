@@ -19,7 +19,7 @@
 //!
 //! The leader sends entries to its followers while its own disk writes them (`leader`, `progress`). A follower takes
 //! them if they continue its log, else says where the logs may part (`follower`, `tail`). What a majority has on disk is
-//! committed; what is committed *and durable here* is given out to be applied. A follower that needs what the log does
+//! committed; what is committed *and durable here* is given out to be applied, as far as the node keeps up (`applying`). A follower that needs what the log does
 //! not have any more gets a snapshot (`snapshot`); for one that is away for a while every node keeps some of what it could
 //! cut (`sizes`), since it may lead when the other comes back.
 //!
@@ -57,6 +57,7 @@
 //! - The commit index is not persisted. After a start it is what the tables have, until a leader says more.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod applying;
 mod chain;
 mod change;
 mod configuration;

@@ -63,6 +63,8 @@ pub struct Progress {
     catching_up: Option<Index>,
     /// When it was last heard of, or the leadership began.
     pub(super) heard_at: u64,
+    /// How far its tables lag behind, as it said last, in thousandths of what they may.
+    pub(super) lag: u64,
     /// It is no member any more.
     pub(super) leaving: Option<Leaving>,
 }
@@ -79,6 +81,7 @@ impl Progress {
             fetching: false,
             catching_up: None,
             heard_at: now,
+            lag: 0,
             leaving: None,
         }
     }

@@ -49,8 +49,11 @@ pub struct Bounds {
     pub inflight_bytes_max: usize,
     /// In one message; one entry always fits.
     pub message_bytes_max: usize,
-    /// Kept in memory for followers that are behind, beyond what this node itself has not applied.
+    /// Kept in memory, by a leader for followers that are behind, beyond what it has not applied itself; by a follower of what
+    /// it has not applied. The rest is read from the log.
     pub cache_bytes_max: usize,
+    /// Given out to be applied and not known to be applied; one entry is always given out.
+    pub unapplied_bytes_max: usize,
     /// Kept in the log of what is in tables, for members that are behind; by every node that is not the only member, since
     /// it may lead when they come back. Nothing when the disk is short of room.
     pub kept_bytes: u64,
@@ -66,6 +69,7 @@ impl Default for Bounds {
             inflight_bytes_max: 8 << 20,
             message_bytes_max: 1 << 20,
             cache_bytes_max: 16 << 20,
+            unapplied_bytes_max: 16 << 20,
             kept_bytes: 64 << 20,
             kept_bytes_max: 256 << 20,
         }

@@ -37,7 +37,9 @@ pub(super) fn to_wire(message: &Message) -> proto::Message {
         Body::Heartbeat { round, promise_us, commit } => {
             Wire::Heartbeat(proto::Heartbeat { round: *round, promise_us: *promise_us, commit: *commit })
         }
-        Body::HeartbeatReply { round } => Wire::HeartbeatReply(proto::HeartbeatReply { round: *round }),
+        Body::HeartbeatReply { round, lag } => {
+            Wire::HeartbeatReply(proto::HeartbeatReply { round: *round, lag: *lag })
+        }
         Body::TimeoutNow => Wire::TimeoutNow(proto::TimeoutNow {}),
         Body::ReadIndex { read } => Wire::ReadIndex(proto::ReadIndex { read: *read }),
         Body::ReadIndexReply { read, index, commit } => {
@@ -82,7 +84,7 @@ pub(super) fn from_wire(message: proto::Message) -> Result<Message, Malformed> {
         Wire::Heartbeat(body) => {
             Body::Heartbeat { round: body.round, promise_us: body.promise_us, commit: body.commit }
         }
-        Wire::HeartbeatReply(body) => Body::HeartbeatReply { round: body.round },
+        Wire::HeartbeatReply(body) => Body::HeartbeatReply { round: body.round, lag: body.lag },
         Wire::TimeoutNow(proto::TimeoutNow {}) => Body::TimeoutNow,
         Wire::ReadIndex(body) => Body::ReadIndex { read: body.read },
         Wire::ReadIndexReply(body) => {
@@ -181,7 +183,7 @@ mod tests {
                 promise_us,
                 commit
             }),
-            any::<u64>().prop_map(|round| Body::HeartbeatReply { round }),
+            any::<(u64, u64)>().prop_map(|(round, lag)| Body::HeartbeatReply { round, lag }),
             Just(Body::TimeoutNow),
             any::<u64>().prop_map(|read| Body::ReadIndex { read }),
             (any::<u64>(), any::<Option<u64>>(), any::<u64>())

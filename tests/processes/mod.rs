@@ -3,6 +3,7 @@
 //!
 //! It is the program that users run, built without the planted bugs: `cargo test` has them in its own build of it.
 
+mod backlog;
 mod checkpoint;
 mod disk_errors;
 mod failover;

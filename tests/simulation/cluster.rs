@@ -55,6 +55,8 @@ struct Weather {
     overtaking: u8,
     /// Whether the membership changes.
     churn: bool,
+    /// Whether jobs take so long that trees do not keep up.
+    lazy: bool,
 }
 
 /// The machines, the network between them, and the clients.
@@ -103,6 +105,7 @@ impl Cluster {
             doubling: [0, 3, 20][rng.usize(..3)],
             overtaking: [0, 10, 40][rng.usize(..3)],
             churn: rng.u8(..3) != 0,
+            lazy: seed % 4 == 3,
         };
         let configuration = Configuration::of_voters((1..=count).map(|id| (id, bytes::Bytes::new())));
         let machines = (1..=count).map(|id| Machine::new(id, configuration.clone(), &mut rng)).collect();
@@ -332,7 +335,11 @@ impl Cluster {
     /// So many half milliseconds in which everything that is under way arrives.
     fn quiet_rounds(&mut self, rounds: u32) {
         for _ in 0..rounds {
+            let seconds = self.now_us / 1_000_000;
             self.pass(500);
+            if seconds < self.now_us / 1_000_000 {
+                (0..self.machines.len()).for_each(|at| self.submit(at, Input::Tick));
+            }
             (0..self.network.len()).for_each(|_| self.deliver());
             self.receive();
             for at in 0..self.machines.len() {

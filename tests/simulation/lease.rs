@@ -66,7 +66,7 @@ impl Node {
         let index = self.last().index;
         self.hear(term, Body::Matched { index });
         self.step(Input::Tick);
-        self.hear(term, Body::HeartbeatReply { round: self.round });
+        self.hear(term, Body::HeartbeatReply { round: self.round, lag: 0 });
     }
 
     fn run_executor(&mut self) {

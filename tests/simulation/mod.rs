@@ -11,6 +11,7 @@ mod full_disk;
 mod history;
 mod lease;
 mod permit;
+mod waiting;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

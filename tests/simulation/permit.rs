@@ -24,16 +24,16 @@ use super::{
 };
 
 /// An executor, and what came out of it.
-struct Node {
+pub(super) struct Node {
     disk: SimDisk,
-    executor: Executor,
-    clock: SimClock,
-    outputs: Vec<Output>,
+    pub(super) executor: Executor,
+    pub(super) clock: SimClock,
+    pub(super) outputs: Vec<Output>,
 }
 
 impl Node {
     /// An executor on an empty tree.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_reserve(Reserve::default())
     }
 
@@ -57,7 +57,7 @@ impl Node {
     }
 
     /// The leader of term 1, whose no-op is applied.
-    fn leader() -> Self {
+    pub(super) fn leader() -> Self {
         let mut node = Self::new();
         node.lead(1, 1);
         node
@@ -73,6 +73,13 @@ impl Node {
 
     /// Sends a command that writes, and lets its entry be appended and applied at `index`.
     fn write(&mut self, words: &[&str], index: u64) -> Arc<Mailbox> {
+        let (written, body) = self.propose(words);
+        self.turn(committed(index, EntryKind::Effects, body));
+        written
+    }
+
+    /// Sends a command that writes, and lets its entry be appended; returns its body.
+    pub(super) fn propose(&mut self, words: &[&str]) -> (Arc<Mailbox>, Bytes) {
         let written = self.send(words);
         let at = self.outputs.iter().position(|output| matches!(output, Output::Propose(_)));
         let Output::Propose(proposal) = self.outputs.remove(at.expect("a write is proposed")) else {
@@ -80,12 +87,11 @@ impl Node {
         };
         self.turn(Input::Proposed(proposal.id, Verdict::Accepted));
         assert!(written.take().is_none(), "accepted is not applied");
-        self.turn(committed(index, EntryKind::Effects, proposal.body));
-        written
+        (written, proposal.body)
     }
 
     /// Runs the jobs that were asked for, and returns how many of them were flushes.
-    fn run_jobs(&mut self) -> usize {
+    pub(super) fn run_jobs(&mut self) -> usize {
         let flushes = self.flushes();
         let asked = |output: &mut Output| matches!(output, Output::Flush(_) | Output::Compact(_));
         let jobs: Vec<Output> = self.outputs.extract_if(.., asked).collect();
@@ -105,7 +111,7 @@ impl Node {
         self.outputs.iter().filter(|output| matches!(output, Output::Flush(_))).count()
     }
 
-    fn turn(&mut self, input: Input) {
+    pub(super) fn turn(&mut self, input: Input) {
         self.clock.us.fetch_add(1_000, Ordering::Relaxed);
         self.executor.turn(&mut VecDeque::from([input]), &self.clock, false, &mut self.outputs).unwrap();
         let outputs = std::mem::take(&mut self.outputs);
@@ -119,7 +125,7 @@ impl Node {
         }
     }
 
-    fn send(&mut self, words: &[&str]) -> Arc<Mailbox> {
+    pub(super) fn send(&mut self, words: &[&str]) -> Arc<Mailbox> {
         let mailbox = Mailbox::new(1);
         let recipient: Arc<dyn Recipient> = Arc::<Mailbox>::clone(&mailbox);
         self.turn(Input::Message(Message::new(recipient, VecDeque::from([call(words)]))));
@@ -135,7 +141,7 @@ impl Node {
     }
 }
 
-fn committed(index: u64, kind: EntryKind, body: Bytes) -> Input {
+pub(super) fn committed(index: u64, kind: EntryKind, body: Bytes) -> Input {
     Input::Committed(vec![Entry { index, term: 1, kind, body }])
 }
 

@@ -84,6 +84,10 @@ pub(super) struct Node {
     pub(super) install: Option<Position>,
     offer: Option<Offer>,
     pub(super) paused: bool,
+    /// It is to say that it has applied what it was given.
+    tells_applied: bool,
+    /// What it was told of its followers, when it led.
+    pub(super) lag_of_others: u64,
     /// How much its clock shows of 1,000 µs.
     pub(super) rate: u64,
     /// The term and the last number of its proposals; the chain is always 1.
@@ -169,6 +173,8 @@ impl Cluster {
             install: None,
             offer: None,
             paused: false,
+            tells_applied: false,
+            lag_of_others: 0,
             rate: 1000,
             proposed: (0, 0),
             reads: BTreeMap::new(),
@@ -219,7 +225,7 @@ impl Cluster {
         let pending = std::mem::take(&mut node.disk.pending);
         pending.into_iter().take(kept).for_each(|(_, operation)| node.disk.write(operation));
         node.fetches.clear();
-        (node.install, node.paused) = (None, false);
+        (node.install, node.paused, node.tells_applied) = (None, false, false);
         let offer = node.offer.take();
         node.proposed = (0, 0);
         node.reads.clear();
@@ -292,6 +298,8 @@ impl Cluster {
                 node.reads.remove(&number).expect("a permit that was asked for");
             }
             Output::Pause(pause) => node.paused = pause,
+            Output::TellApplied => node.tells_applied = true,
+            Output::Lag(lag) => node.lag_of_others = lag,
             Output::SendSnapshot(to, term) => {
                 let (position, configuration) = node.flushed.clone();
                 self.snapshots.push((to, Offer { from: id, term, position, configuration }));
@@ -403,6 +411,9 @@ impl Cluster {
     /// Completes the first read from the log, or the installation of a snapshot.
     pub(super) fn complete(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
+        if std::mem::take(&mut node.tells_applied) {
+            return self.step(id, Input::Applied);
+        }
         if let Some(position) = node.install.take() {
             let offer = node.offer.take().unwrap();
             assert!(node.applied.0.index < position.index, "a snapshot undid what was applied");

@@ -1,4 +1,5 @@
-//! What a leader knows of its followers: how long they are silent.
+//! What a leader knows of its followers: how far they lag behind, where it goes by those that it needs, and how long they are
+//! silent.
 
 use super::cluster::Cluster;
 use crate::raft::Input;
@@ -10,6 +11,22 @@ fn round(cluster: &mut Cluster) {
     while !cluster.network.is_empty() {
         cluster.deliver(0);
         cluster.up().into_iter().for_each(|id| cluster.sync(id, usize::MAX));
+    }
+}
+
+#[test]
+fn a_leader_goes_by_the_worst_of_the_best_majority() {
+    let mut cluster = Cluster::new(1..=3, 7);
+    cluster.step(1, Input::Campaign);
+    cluster.sync(1, usize::MAX);
+    round(&mut cluster);
+    assert_eq!(cluster.leader(), Some(1));
+    let lags = [((900, 0), 0), ((900, 300), 300), ((1000, 950), 950), ((0, 950), 0), ((0, 0), 0)];
+    for ((second, third), needed) in lags {
+        cluster.step(2, Input::Lag(second));
+        cluster.step(3, Input::Lag(third));
+        round(&mut cluster);
+        assert_eq!(cluster.nodes[&1].lag_of_others, needed, "{second} and {third}");
     }
 }
 

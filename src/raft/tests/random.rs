@@ -49,6 +49,7 @@ impl Run {
                 inflight_bytes_max: 40,
                 message_bytes_max: 20,
                 cache_bytes_max: 30,
+                unapplied_bytes_max: rng.usize(1..400),
                 kept_bytes: rng.u64(0..1_000),
                 kept_bytes_max: rng.u64(1_000..3_000),
             };

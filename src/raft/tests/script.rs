@@ -253,6 +253,7 @@ fn body(body: &Body) -> String {
             let entries = entries.iter().map(entry).collect::<Vec<_>>().join(", ");
             format!("Append after {}@{} commit={commit} [{entries}]", previous.index, previous.term)
         }
+        Body::HeartbeatReply { round, lag: 0 } => format!("HeartbeatReply {{ round: {round} }}"),
         other => format!("{other:?}"),
     }
 }

@@ -1,6 +1,7 @@
 /* Stands between a program and its system.
    fsync and fdatasync: the file that SHIM_CONTROL names says what becomes of a call: "none" passes it on, "fail" returns
-   EIO, "slow N" waits N ms and passes it on, "skip" returns success at once.
+   EIO, "slow N" waits N ms and passes it on, "slow-tables N" does that with files of tables only, "skip" returns success at
+   once.
    clock_gettime: the wall clock is SHIM_AHEAD seconds ahead.
    getaddrinfo: names that end in .test have the addresses that the file SHIM_HOSTS gives them ("name address" a line), and
    no others. */
@@ -14,6 +15,14 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+static int is_of_tables(int fd) {
+  char link[64], path[4096];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(link, path, sizeof path - 1);
+  path[length > 0 ? length : 0] = 0;
+  return strstr(path, "/tree/") != NULL;
+}
 
 static int sync_through(const char *name, int fd) {
   int (*next)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
@@ -31,7 +40,8 @@ static int sync_through(const char *name, int fd) {
     return -1;
   }
   if (strncmp(line, "skip", 4) == 0) return 0;
-  if (sscanf(line, "slow %u", &milliseconds) == 1) {
+  if (sscanf(line, "slow %u", &milliseconds) == 1 ||
+      (sscanf(line, "slow-tables %u", &milliseconds) == 1 && is_of_tables(fd))) {
     struct timespec pause = {milliseconds / 1000, (long)(milliseconds % 1000) * 1000000};
     while (nanosleep(&pause, &pause) != 0 && errno == EINTR) continue;
   }

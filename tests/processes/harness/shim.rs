@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     Fails,
     /// It takes this much longer.
     Slow { milliseconds: u32 },
+    /// It takes this much longer if it is of a table, and not of the log.
+    SlowTables { milliseconds: u32 },
     /// It succeeds without being done: the bug that a power cut must reveal.
     Skipped,
 }
@@ -50,6 +52,7 @@ impl Shim {
             Fault::None => "none".to_owned(),
             Fault::Fails => "fail".to_owned(),
             Fault::Slow { milliseconds } => format!("slow {milliseconds}"),
+            Fault::SlowTables { milliseconds } => format!("slow-tables {milliseconds}"),
             Fault::Skipped => "skip".to_owned(),
         };
         replace(&self.control, &line);

@@ -126,6 +126,7 @@ impl Cluster {
                 inflight_bytes_max: rng.usize(500..8_000),
                 message_bytes_max: rng.usize(300..4_000),
                 cache_bytes_max: rng.usize(300..8_000),
+                unapplied_bytes_max: memtable_bytes / 20,
                 kept_bytes: [0, 0, rng.u64(0..20_000)][rng.usize(..3)],
                 kept_bytes_max: rng.u64(20_000..100_000),
             },
@@ -314,6 +315,7 @@ impl Cluster {
         let deposed = was_leading && !executor.is_leading();
         up.core.executor.put_back(executor);
         up.next = next?;
+        self.met.add("turns with a backlog", u64::from(up.core.gauges().backlog > 0));
         for task in tasks {
             match task {
                 Task::Answer(recipient, answer) => recipient.deliver(answer),
@@ -355,7 +357,8 @@ impl Cluster {
 
     pub(super) fn job_step(&mut self, at: usize) -> Result<(), Fatal> {
         let Some(up) = &mut self.machines[at].up else { return Ok(()) };
-        if up.jobs.is_empty() {
+        let puts_off = !self.is_healed && self.weather.lazy && self.rng.u8(..32) != 0;
+        if up.jobs.is_empty() || puts_off {
             return Ok(());
         }
         let job = up.jobs.swap_remove(self.rng.usize(..up.jobs.len()));
