@@ -1,4 +1,5 @@
-//! What the executor gave back, since this node does not lead: it had no effect, and its client is told where to go.
+//! What the executor gave back, since this node does not lead, or gets nowhere: it had no effect, and its client is told where
+//! to go, or to try again.
 
 use std::collections::VecDeque;
 
@@ -11,11 +12,24 @@ use crate::{
     command::{self, Handler},
     executor::{Item, Step, Transaction},
     keyspace,
-    resp::{Outbox, Protocol, ReplyWriter},
+    resp::{Outbox, ReplyWriter},
 };
+
+/// What is told of a command that has waited for too long: nothing goes on in the cluster.
+const TRY_AGAIN: &str = "TRYAGAIN The cluster gets nowhere at the moment; the command was not done";
 
 /// The replies to commands that are not done and are not for this node to do.
 pub fn send_elsewhere(services: &Services, items: VecDeque<Item>) -> Outbox {
+    refuse_all(items, |slot, writes| where_to(services, slot, writes))
+}
+
+/// The replies to commands that are not done although this node leads: they have waited for too long.
+pub fn try_again(items: VecDeque<Item>) -> Outbox {
+    refuse_all(items, |_, _| TRY_AGAIN.to_owned())
+}
+
+/// The replies to `items`: a refusal for each, which is told the slot of its first key and whether it writes.
+fn refuse_all(items: VecDeque<Item>, refusal: impl Fn(Option<u16>, bool) -> String) -> Outbox {
     let mut replies = Outbox::new();
     for item in items {
         let (slot, writes, protocol, silent) = match item {
@@ -35,13 +49,13 @@ pub fn send_elsewhere(services: &Services, items: VecDeque<Item>) -> Outbox {
             }
         };
         if !silent {
-            refuse(services, slot, writes, protocol, &mut replies);
+            ReplyWriter::new(&mut replies, protocol).error(refusal(slot, writes));
         }
     }
     replies
 }
 
-fn refuse(services: &Services, slot: Option<u16>, writes: bool, protocol: Protocol, replies: &mut Outbox) {
+fn where_to(services: &Services, slot: Option<u16>, writes: bool) -> String {
     let leader = services.leader_elsewhere();
     let decision = match slot {
         _ if leader.is_none() => Decision::ClusterDown,
@@ -49,8 +63,7 @@ fn refuse(services: &Services, slot: Option<u16>, writes: bool, protocol: Protoc
         None if writes => Decision::ReadOnly,
         None => Decision::ClusterDown,
     };
-    let refusal = redirect::refusal(services, decision, leader.as_ref());
-    ReplyWriter::new(replies, protocol).error(refusal);
+    redirect::refusal(services, decision, leader.as_ref())
 }
 
 fn slot_of_step(step: &Step) -> Option<u16> {

@@ -15,6 +15,9 @@ use tokio::sync::oneshot;
 use super::{ReadPermit, Shard, core::CONNECTION_READS};
 use crate::{executor::Published, log::Index, raft};
 
+/// How long reads wait for the word of a majority. Elections are shorter.
+const PERMIT_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long reads wait for what has to be applied before them.
 const APPLY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -91,8 +94,12 @@ impl Shard {
         let number = CONNECTION_READS + self.permits.next.fetch_add(1, Ordering::Relaxed);
         self.permits.asked.lock().expect("a panic ends the process").insert(number, answer);
         self.step(raft::Input::Read(number));
-        // An error means that the shard is gone.
-        let index = answered.await.ok().flatten()?;
+        // A leader that commits nothing in its term proves nothing. An error means that the shard is gone.
+        let Ok(answered) = tokio::time::timeout(PERMIT_PATIENCE, answered).await else {
+            self.permits.asked.lock().expect("a panic ends the process").remove(&number);
+            return None;
+        };
+        let index = answered.ok().flatten()?;
         tokio::time::timeout(APPLY_PATIENCE, self.applied(index)).await.ok()??;
         self.appliers.stale.store(false, Ordering::Release);
         Some(self.core.index_permit(term, index))

@@ -145,6 +145,7 @@ impl Executor {
 
     fn apply_counted(&mut self, entry: Entry, now: Now) -> Result<(), Error> {
         self.backlog.unlooked_bytes += entry.body.len();
+        self.progress.applied_us = now.boot_us;
         self.apply(entry, now)
     }
 }

@@ -124,6 +124,9 @@ impl Executor {
         let next = evaluation.run_queue(&mut self.queue, &mut pieces, &mut self.loading, outputs)?;
         let next_due = if expire { evaluation.next_due()? } else { evaluation.drain.earliest_due() };
         self.gauges.drains += 1;
+        if evaluation.commands > 0 {
+            self.progress.evaluated(if may_block { clock.now() } else { now }, may_block);
+        }
         self.gauges.commands += evaluation.commands as u64;
         self.gauges.denied += evaluation.denied;
         self.gauges.expired += evaluation.expired;
@@ -142,7 +145,7 @@ impl Executor {
             outputs.push(Output::ResumeAt(boot_us));
         }
         let bytes_max = command_bytes_max.saturating_add(ENTRY_SLACK_BYTES);
-        self.gauges.entries += u64::from(propose(leadership, drain, pieces, bytes_max, outputs));
+        self.gauges.entries += u64::from(propose(leadership, drain, pieces, bytes_max, now, outputs));
         Ok(next)
     }
 }
@@ -168,6 +171,7 @@ fn propose(
     drain: Drain,
     pieces: Vec<Piece>,
     bytes_max: usize,
+    now: Now,
     outputs: &mut Vec<Output>,
 ) -> bool {
     let stamp = drain.stamp();
@@ -191,7 +195,7 @@ fn propose(
         }
     };
     if !pieces.is_empty() {
-        leadership.held.push(Held { n: leadership.chain.proposed, permit, pieces });
+        leadership.held.push(Held { n: leadership.chain.proposed, permit, since_us: now.boot_us, pieces });
     }
     permit.is_none()
 }

@@ -25,9 +25,9 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// The message that evaluates the piece again.
-    pub(super) fn into_message(self) -> Message {
-        Message::new(self.recipient, self.items)
+    /// The message that evaluates the piece again; it has waited since `since_us`.
+    pub(super) fn into_message(self, since_us: u64) -> Message {
+        Message { since_us, ..Message::new(self.recipient, self.items) }
     }
 }
 
@@ -38,6 +38,8 @@ pub(super) struct Held {
     pub(super) n: u64,
     /// The permit that is needed if the drain made no entry.
     pub(super) permit: Option<u64>,
+    /// Since when, in µs of CLOCK_BOOTTIME.
+    pub(super) since_us: u64,
     /// What is answered.
     pub(super) pieces: Vec<Piece>,
 }
@@ -83,6 +85,18 @@ impl HeldAnswers {
         self.queue.pop_front()
     }
 
+    /// Takes the drains that have waited since `since_us` or longer.
+    pub(super) fn give_up(&mut self, since_us: u64) -> impl Iterator<Item = Held> {
+        let given_up = self.queue.iter().take_while(|held| held.since_us <= since_us).count();
+        self.released += given_up as u64;
+        self.queue.drain(..given_up)
+    }
+
+    /// Who waits.
+    pub(super) fn recipients(&self) -> impl Iterator<Item = u64> {
+        self.queue.iter().flat_map(|held| &held.pieces).map(|piece| piece.recipient.id())
+    }
+
     /// A new chain begins, and everything of the one before that was not refused is applied: what still waits, waits for a
     /// permit only, or for any entry of the new chain.
     pub(super) fn begin_chain(&mut self) {
@@ -104,7 +118,7 @@ mod tests {
     use super::*;
 
     fn held(n: u64, permit: Option<u64>) -> Held {
-        Held { n, permit, pieces: Vec::new() }
+        Held { n, permit, since_us: 0, pieces: Vec::new() }
     }
 
     #[test]

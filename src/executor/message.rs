@@ -80,6 +80,8 @@ pub struct Message {
     pub recipient: Arc<dyn Recipient>,
     /// What to do, in order.
     pub items: std::collections::VecDeque<Item>,
+    /// Since when it waits, in µs of CLOCK_BOOTTIME.
+    pub(super) since_us: u64,
     /// The random seed of the first item, drawn when it is first evaluated: a rerun draws the same.
     pub(super) seed: Option<u64>,
     /// How often the first item stopped for the disk.
@@ -89,7 +91,7 @@ pub struct Message {
 impl Message {
     /// A message that has not been evaluated.
     pub fn new(recipient: Arc<dyn Recipient>, items: std::collections::VecDeque<Item>) -> Self {
-        Self { recipient, items, seed: None, loads: 0 }
+        Self { recipient, items, since_us: u64::MAX, seed: None, loads: 0 }
     }
 }
 

@@ -17,6 +17,7 @@ mod held;
 mod leadership;
 mod load;
 mod message;
+mod patience;
 mod room;
 mod stopwatch;
 mod store;

@@ -12,6 +12,7 @@ use super::{
     leadership::{ChainProgress, Leadership, Pausing},
     load::Load,
     message::{Answer, Message, Recipient},
+    patience::Progress,
     room::{Reserve, Room},
     store::{Published, Store},
 };
@@ -257,6 +258,7 @@ pub struct Executor {
     pub(super) backlog: Backlog,
     /// How far the followers lag behind that this leader needs.
     pub(super) lag_of_others: u64,
+    pub(super) progress: Progress,
     /// The term this node leads by raft's word; the leadership begins when its no-op is applied.
     pub(super) leads: Option<Term>,
     /// Another node leads, or none. While this node stands for election, commands wait for the outcome.
@@ -297,6 +299,7 @@ impl Executor {
             is_replaying: true,
             backlog: Backlog::new(tree.memtable_bytes()),
             lag_of_others: 0,
+            progress: Progress::default(),
             leads: None,
             follows: false,
             leadership: None,
@@ -382,7 +385,7 @@ impl Executor {
             self.look_at_debt(outputs);
         }
         self.publish(now);
-        self.release(outputs);
+        self.release(now, outputs);
         self.pause(outputs);
         self.recover_from_refusal()?;
         let next = self.evaluate(now, clock, may_block, outputs)?;
@@ -396,7 +399,10 @@ impl Executor {
             Input::Message(message) if self.follows => {
                 outputs.push(Output::GiveBack(message));
             }
-            Input::Message(message) => self.queue.push_back(message),
+            Input::Message(mut message) => {
+                message.since_us = now.boot_us;
+                self.queue.push_back(message);
+            }
             Input::Committed(entries) => self.take_committed(entries, now, outputs)?,
             Input::TellApplied => self.tell_applied(outputs),
             Input::Lag(lag) => self.lag_of_others = lag,
@@ -474,6 +480,7 @@ impl Executor {
             // So does what the log has kept for others.
             outputs.push(Output::Cut { index: self.tree.flushed().position.index, is_short: true });
         }
+        self.end_waits(now, outputs);
         self.room.ask();
         // A leader asks when it evaluates. Who follows refuses nothing, but has to know what it may keep.
         if self.leadership.is_none() {
@@ -510,7 +517,9 @@ impl Executor {
                         piece.recipient,
                         Answer { reply: piece.reply, done: piece.done, deferred: piece.deferred },
                     ),
-                    false if bugs::on(Bug::UnknownToldAsNotDone) => Output::GiveBack(piece.into_message()),
+                    false if bugs::on(Bug::UnknownToldAsNotDone) => {
+                        Output::GiveBack(piece.into_message(now.boot_us))
+                    }
                     false => Output::Lose(piece.recipient),
                 });
             }
@@ -539,7 +548,7 @@ impl Executor {
     }
 
     /// Gives out the answers whose entry is applied.
-    fn release(&mut self, outputs: &mut Vec<Output>) {
+    fn release(&mut self, now: Now, outputs: &mut Vec<Output>) {
         let Some(leadership) = &mut self.leadership else { return };
         let seen = match bugs::on(Bug::ReleaseAtProposal) {
             true => leadership.chain.proposed,
@@ -550,6 +559,7 @@ impl Executor {
             false => leadership.permits_given,
         };
         while let Some(held) = leadership.held.release(seen, permits) {
+            self.progress.applied_us = now.boot_us;
             for piece in held.pieces {
                 let answer = Answer { reply: piece.reply, done: piece.done, deferred: piece.deferred };
                 outputs.push(Output::Answer(piece.recipient, answer));
@@ -595,7 +605,10 @@ impl Executor {
         leadership.chain = ChainProgress::new(leadership.chain.chain + 1);
         let stalled = leadership.stalled.drain(..).map(|(_, message)| message);
         let later: Vec<Message> = stalled.chain(self.queue.drain(..)).collect();
-        let first = again.into_iter().flat_map(|held| held.pieces).map(|piece| piece.into_message());
+        let first = again.into_iter().flat_map(|held| {
+            let since_us = held.since_us;
+            held.pieces.into_iter().map(move |piece| piece.into_message(since_us))
+        });
         for message in first.chain(later) {
             match self.queue.iter_mut().find(|queued| queued.recipient.id() == message.recipient.id()) {
                 Some(queued) => queued.items.extend(message.items),

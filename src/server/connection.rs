@@ -32,6 +32,9 @@ const READS_AHEAD_MAX: usize = 32;
 /// How long a client whose commands this node cannot run waits to hear who can. Elections are shorter.
 const LEADER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a command waits, from one leadership to the next, before its client is to try again.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
+
 /// [`Connection::unsent_check`], but for tests.
 const UNSENT_CHECK: Duration = Duration::from_secs(1);
 
@@ -227,9 +230,16 @@ impl Connection {
 
     /// Sends a message and waits until it is answered; EXEC replies that need this connection are completed.
     async fn ask_executor(&mut self, mut items: VecDeque<Item>, bytes: usize) -> Result<(), Close> {
+        let began_us = self.services.shard.now().boot_us;
         loop {
             if !self.services.in_flight.try_take(bytes) {
                 self.wait_for_memory(bytes).await?;
+                if !self.services.shard.core().leads() {
+                    // That took its time, and another may lead by now.
+                    self.services.in_flight.give_back(bytes);
+                    self.client.send(&mut dispatch::send_elsewhere(&self.services, items));
+                    return Ok(());
+                }
             }
             self.client.begin_message(bytes);
             let recipient: Arc<dyn Recipient> = Arc::<Client>::clone(&self.client);
@@ -245,14 +255,18 @@ impl Connection {
                 Ok(Ok(members)) => members.role == Role::Leader,
                 Ok(Err(_)) | Err(_) => false,
             };
-            if !leads {
-                self.client.send(&mut dispatch::send_elsewhere(&self.services, items));
-                return Ok(());
-            }
+            let waited = Duration::from_micros(self.services.shard.now().boot_us.saturating_sub(began_us));
+            let mut replies = match leads {
+                false => dispatch::send_elsewhere(&self.services, items),
+                true if COMMAND_PATIENCE <= waited => dispatch::try_again(items),
+                true => continue,
+            };
+            self.client.send(&mut replies);
+            return Ok(());
         }
     }
 
-    /// Waits until a message is answered, and returns what of it is not done, since this node does not lead.
+    /// Waits until a message is answered, and returns what of it is not done, since this node does not lead or gets nowhere.
     async fn wait_for_answer(&mut self) -> Result<VecDeque<Item>, Close> {
         loop {
             let progress = self.client.progress(true);

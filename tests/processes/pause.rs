@@ -82,3 +82,29 @@ fn a_disk_that_stalls_for_two_seconds_does_not_cause_an_election() {
     }
     assert_eq!(cluster.term(), term);
 }
+
+#[test]
+fn what_no_majority_can_write_is_told_as_unknown_in_time() {
+    let shims = [Shim::new(), Shim::new(), Shim::new()];
+    let mut cluster = Cluster::new(3, &CALM);
+    for (at, shim) in shims.iter().enumerate() {
+        cluster.nodes[at].env = shim.env().to_vec();
+        cluster.spawn(at);
+    }
+    let (leader, term) = cluster.leader_beyond(0);
+    let mut client = Client::connect(cluster.nodes[leader].address()).unwrap();
+    assert!(client.set(b"key", b"1").unwrap());
+    // They answer heartbeats, so that the leader stays one.
+    for (_, shim) in shims.iter().enumerate().filter(|(at, _)| *at != leader) {
+        shim.set(Fault::Slow { milliseconds: 15_000 });
+    }
+    let start = Instant::now();
+    client.set(b"key", b"2").unwrap_err();
+    let took = start.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(14)).contains(&took), "{took:?}");
+    shims.iter().for_each(|shim| shim.set(Fault::None));
+    let mut again = Client::connect(cluster.nodes[leader].address()).unwrap();
+    wait_for("a write is acknowledged", || again.set(b"key", b"3").unwrap_or(false));
+    cluster.wait_until_equal();
+    assert_eq!(cluster.leader_beyond(0), (leader, term));
+}

@@ -1,4 +1,7 @@
-//! The executor alone, when its own tree does not keep up: what is received waits in the log.
+//! The executor alone, when others get nowhere, or when its own tree does not keep up: what waits is told, and what is received
+//! waits in the log.
+
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use sisyphusdb::{
@@ -7,7 +10,59 @@ use sisyphusdb::{
     raft::Role,
 };
 
-use super::permit::{Node, committed};
+use super::{
+    client::Outcome,
+    permit::{Node, committed},
+};
+
+/// Lets so many seconds pass, with a tick in each.
+fn pass(node: &mut Node, seconds: u64) {
+    for _ in 0..seconds {
+        node.clock.us.fetch_add(1_000_000, Ordering::Relaxed);
+        node.turn(Input::Tick);
+    }
+}
+
+#[test]
+fn what_is_not_evaluated_for_long_is_given_back() {
+    let mut node = Node::new();
+    node.turn(Input::Changed { term: 1, role: Role::Leader });
+    let waiting = node.send(&["SET", "key", "1"]);
+    pass(&mut node, 9);
+    assert!(waiting.take().is_none(), "its no-op may still be committed");
+    pass(&mut node, 2);
+    assert_eq!(waiting.take(), Some(Err(Outcome::NotDone)));
+    node.turn(committed(1, EntryKind::Noop, Bytes::new()));
+    assert!(!node.outputs.iter().any(|output| matches!(output, Output::Propose(_))), "it is not done");
+}
+
+#[test]
+fn what_is_proposed_and_not_applied_for_long_is_unknown() {
+    let mut node = Node::leader();
+    let (waiting, body) = node.propose(&["SET", "key", "1"]);
+    pass(&mut node, 9);
+    assert!(waiting.take().is_none(), "it may still be committed");
+    pass(&mut node, 2);
+    assert_eq!(waiting.take(), Some(Err(Outcome::Unknown)));
+    node.turn(committed(2, EntryKind::Effects, body));
+    let (later, body) = node.propose(&["SET", "key", "2"]);
+    node.turn(committed(3, EntryKind::Effects, body));
+    assert_eq!(later.take().unwrap().unwrap(), b"+OK\r\n");
+}
+
+#[test]
+fn who_waits_while_others_are_served_goes_on_waiting() {
+    let mut node = Node::leader();
+    let (first, first_body) = node.propose(&["SET", "key", "1"]);
+    let (second, second_body) = node.propose(&["SET", "key", "2"]);
+    pass(&mut node, 9);
+    node.turn(committed(2, EntryKind::Effects, first_body));
+    assert!(first.take().is_some());
+    pass(&mut node, 9);
+    assert!(second.take().is_none(), "something was applied meanwhile");
+    node.turn(committed(3, EntryKind::Effects, second_body));
+    assert_eq!(second.take().unwrap().unwrap(), b"+OK\r\n");
+}
 
 /// The newest lag that was told.
 fn lag(node: &Node) -> Option<u64> {
