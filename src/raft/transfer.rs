@@ -22,7 +22,7 @@ pub(super) struct Transfer {
 }
 
 impl Raft {
-    /// Begins to hand the leadership to `to`, or to the voter that lacks least. Nothing happens if there is none that is heard,
+    /// Begins to hand the leadership to `to`, or to the voter that lacks least of those that keep up. Nothing happens if there is none that is heard,
     /// or if this leadership has not begun for the executor, which could not pause then.
     pub(super) fn begin_transfer(&mut self, now: u64, to: Option<NodeId>, outputs: &mut Vec<Output>) {
         let until = now + self.timing.transfer_us();
@@ -37,7 +37,11 @@ impl Raft {
                 && self.silent_us(**id, now).is_some_and(|silent| silent < self.timing.election_us)
                 && to.is_none_or(|to| to == **id)
         });
-        let Some((&to, _)) = voters.max_by_key(|(_, progress)| progress.match_index()) else { return };
+        // Who lags behind with applying could not serve for a while, however much of the log it has.
+        let Some((&to, _)) = voters.max_by_key(|(_, progress)| (progress.lag == 0, progress.match_index()))
+        else {
+            return;
+        };
         let State::Leader(leader) = &mut self.state else { return };
         if leader.transfer.is_none() && leader.change.is_none() {
             leader.transfer = Some(Transfer { to, until, paused: false, offered: false });

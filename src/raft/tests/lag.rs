@@ -31,6 +31,25 @@ fn a_leader_goes_by_the_worst_of_the_best_majority() {
 }
 
 #[test]
+fn a_leader_hands_over_to_one_that_keeps_up() {
+    // Both have all of the log.
+    for (lags, takes_over) in [(2, 3), (3, 2)] {
+        let mut cluster = Cluster::new(1..=3, 7);
+        cluster.step(1, Input::Campaign);
+        cluster.sync(1, usize::MAX);
+        round(&mut cluster);
+        cluster.step(lags, Input::Lag(1000));
+        round(&mut cluster);
+        cluster.step(1, Input::Transfer(None));
+        cluster.pause(1);
+        for _ in 0..3 {
+            round(&mut cluster);
+        }
+        assert_eq!(cluster.leader(), Some(takes_over));
+    }
+}
+
+#[test]
 fn silence_is_time_and_not_rounds() {
     let mut cluster = Cluster::new(1..=3, 7);
     cluster.step(1, Input::Campaign);
