@@ -304,6 +304,7 @@ const NOTICED: &[(Bug, &str)] = &[
     (Bug::RaftLeadBeforeVoteDurable, "candidate_waits_for_its_own_vote"),
     (Bug::RaftCommitOfEarlierTerm, "figure_8"),
     (Bug::RaftAcknowledgeLast, "acknowledge_what_is_covered"),
+    (Bug::RaftSnapshotOverLog, "snapshot_of_what_is_there"),
     (Bug::RaftSnapshotWithoutMembership, "snapshot_carries_the_membership"),
     (Bug::RaftRoundServesLaterReads, "round_serves_earlier_reads"),
     (Bug::RaftPromiseForgotten, "promise_outlives_a_restart"),

@@ -131,7 +131,6 @@ const NOTICED: &[(Bug, u64)] = &[
     (Bug::RaftReadIndexForgotten, 60),
     (Bug::RaftReadBeforeNoop, 300),
     (Bug::RaftLeaseAfterTransfer, 300),
-    (Bug::RaftSnapshotOverLog, 1_000),
     (Bug::RaftSnapshotWithoutMembership, 300),
     (Bug::LeaseOnOldView, 300),
     (Bug::RollbackForgetsCounts, 60),
