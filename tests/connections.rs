@@ -66,3 +66,23 @@ fn commands_under_way_are_answered_when_the_node_stops() {
         assert_eq!(idle.rest().await, "");
     });
 }
+
+#[test]
+fn what_is_answered_already_is_sent_before_the_node_stops() {
+    const REPLY_BYTES: usize = 100_000 + "$100000\r\n\r\n".len();
+    until_it_stops(async |server| {
+        let (mut slow, mut observer) = (Client::connect(&server).await, Client::connect(&server).await);
+        observer.ok(&["SET", "key", &"v".repeat(100_000)]).await;
+        let (mut asked, mut waits) = (0, false);
+        while !waits {
+            slow.send(&["GET", "key"]).await;
+            asked += 1;
+            let clients = observer.ask(&["CLIENT", "LIST"]).await;
+            waits = clients.lines().any(|client| client.contains(" omem=") && !client.contains(" omem=0 "));
+        }
+        let (rest, ()) = tokio::join!(slow.rest(), server.stop());
+        assert_eq!(rest.len() % REPLY_BYTES, 0, "a reply was cut");
+        // The last command may not have been begun.
+        assert!(asked <= rest.len() / REPLY_BYTES + 1, "{asked} commands, {} bytes", rest.len());
+    });
+}

@@ -411,8 +411,11 @@ impl Connection {
                 biased;
                 read = self.reader.read_buf(&mut self.buffer) => return self.has_read(read),
                 () = info.woken() => {
-                    if info.is_killed() {
+                    if self.must_go() {
                         return Err(Close::AtOnce);
+                    }
+                    if self.conversation.session.info().is_killed() {
+                        return Err(Close::Politely);
                     }
                     self.follow_config();
                 }
