@@ -86,3 +86,20 @@ fn what_is_answered_already_is_sent_before_the_node_stops() {
         assert!(asked <= rest.len() / REPLY_BYTES + 1, "{asked} commands, {} bytes", rest.len());
     });
 }
+
+#[test]
+fn a_large_value_keeps_no_thread_that_others_need() {
+    on_a_node(async |server| {
+        let mut client = Client::connect(server).await;
+        client.ok(&["SET", "small", &"v".repeat(100_000)]).await;
+        assert_eq!(client.info().await["executor_stops_long"], "0");
+        client.ok(&["SET", "large", &"v".repeat(300_000)]).await;
+        assert_eq!(client.info().await["executor_stops_long"], "1");
+        client.ok(&["MULTI"]).await;
+        for _ in 0..3 {
+            client.ask(&["SET", "large", &"v".repeat(100_000)]).await;
+        }
+        assert_eq!(client.ask(&["EXEC"]).await, "*3\r\n+OK\r\n+OK\r\n+OK\r\n");
+        assert_eq!(client.info().await["executor_stops_long"], "2");
+    });
+}

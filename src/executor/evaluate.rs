@@ -32,6 +32,9 @@ const DRAIN_BYTES_MAX: usize = 256 * 1024;
 /// before the last, its header, and the system keys.
 const ENTRY_SLACK_BYTES: usize = DRAIN_BYTES_MAX + keyspace::SYSTEM_BYTES_MAX;
 
+/// Arguments from this size on, in bytes, take so long to be copied into an entry that heartbeats should not wait for it.
+const LONG_ARGS_BYTES: usize = 256 * 1024;
+
 /// Due keys deleted by one drain.
 const EXPIRED_KEYS_MAX: usize = 200;
 
@@ -648,13 +651,17 @@ impl Item {
     /// Whether it may take so long that others should not wait for it.
     fn is_long(&self) -> bool {
         match self {
-            Self::Call(call) => call.command.long(&call.args),
+            Self::Call(call) => LONG_ARGS_BYTES <= call.args.memory_bytes() || call.command.long(&call.args),
             Self::Transaction(transaction) => {
-                transaction.steps.len() > 1000
-                    || transaction.steps.iter().any(|step| match step {
-                        Step::Call(call) => call.command.long(&call.args),
-                        Step::Deferred(_) => false,
+                let calls = || {
+                    transaction.steps.iter().filter_map(|step| match step {
+                        Step::Call(call) => Some(call),
+                        Step::Deferred(_) => None,
                     })
+                };
+                transaction.steps.len() > 1000
+                    || LONG_ARGS_BYTES <= calls().map(|call| call.args.memory_bytes()).sum()
+                    || calls().any(|call| call.command.long(&call.args))
             }
             Self::Watch(watch) => watch.keys.len() > 1000,
             Self::Reply(_) => false,
