@@ -155,6 +155,8 @@ pub struct RaftStatus {
     pub is_joint: bool,
     /// This node may answer reads without asking anyone.
     pub has_lease: bool,
+    /// Whether it votes: for a moment after a start it may be bound by a promise that it has forgotten.
+    pub votes: bool,
     /// The members, by id.
     pub members: Vec<MemberStatus>,
     /// The last entry of the log.

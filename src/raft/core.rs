@@ -212,6 +212,8 @@ pub struct Raft {
     pub(super) rng: fastrand::Rng,
     /// Until then nobody else gets this node's vote, itself included.
     pub(super) promised_until: u64,
+    /// Until then this node may be bound by a promise that it gave before it started, and does not know of.
+    pub(super) bound_until: u64,
     /// When a follower stands for election, or a candidate tries again.
     pub(super) election_at: u64,
     /// The last round of any leadership of this node: rounds are never used again.
@@ -266,6 +268,7 @@ impl Raft {
             bounds: start.bounds,
             rng: fastrand::Rng::with_seed(start.seed),
             promised_until,
+            bound_until: promised_until,
             election_at: 0,
             round: 0,
             asked: Vec::new(),
@@ -326,6 +329,12 @@ impl Raft {
     /// The last entry that was appended.
     pub fn last(&self) -> Position {
         self.tail.last()
+    }
+
+    /// Whether this node gives nobody its vote, since it may have promised it before it started: for a while, the others cannot
+    /// replace a leader with its help. A node that is alone needs nobody's.
+    pub fn is_bound(&self, now: u64) -> bool {
+        now < self.bound_until && !self.is_alone()
     }
 
     /// The log's shape.

@@ -100,9 +100,9 @@ pub(super) fn raft_status(services: &Services) -> RaftStatus {
     let gauges = core.gauges();
     let is_joint = core.members().configuration.is_joint();
     let now_us = services.shard.now().boot_us;
-    let (durable_index, progress) = core.with_raft(|raft| {
+    let (durable_index, is_bound, progress) = core.with_raft(|raft| {
         let progress = topology.nodes.iter().map(|node| progress(raft, node.id, now_us));
-        (raft.durable_index(), progress.collect::<Vec<_>>())
+        (raft.durable_index(), raft.is_bound(now_us), progress.collect::<Vec<_>>())
     });
     let voters = topology.nodes.iter().filter(|node| node.is_voter).count();
     let learners = topology.nodes.len() - voters;
@@ -122,6 +122,7 @@ pub(super) fn raft_status(services: &Services) -> RaftStatus {
         learners,
         is_joint,
         has_lease: core.lease_permit(&MachineClock).is_some(),
+        votes: !is_bound,
         last_index: core.last_index(),
         commit_index: core.commit_index(),
         applied_index: gauges.applied.index,

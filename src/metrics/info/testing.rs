@@ -69,6 +69,7 @@ pub(crate) fn eventful() -> NodeStatus {
             learners: 1,
             is_joint: true,
             has_lease: true,
+            votes: true,
             members: vec![
                 MemberStatus { progress: None, leads: true, is_myself: true, ..member(11, "a") },
                 member(12, "b"),

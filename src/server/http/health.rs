@@ -15,14 +15,15 @@ pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// Whether clients should be sent here: the node does not stop or load, knows a leader, and answers a linearizable
-/// read, so what it has applied is as new as any.
+/// Whether clients should be sent here, and the next node may be stopped: the node does not stop or load, knows a leader, votes
+/// for another if that one goes, and answers a linearizable read, so what it has applied is as new as any.
 pub(super) async fn readyz(State(api): State<Arc<Api>>, uri: Uri) -> Response {
     let status = api.status().await;
     let mut checks = vec![
         ("running", !status.process.stopping),
         ("loaded", !status.process.loading),
         ("leader", status.raft.leader_id.is_some()),
+        ("vote", status.raft.votes),
     ];
     if checks.iter().all(|(_, good)| *good) {
         checks.push(("read", reads(&api).await));

@@ -299,10 +299,12 @@ async fn health_tells_alive_from_ready() {
     let server = server(&[]);
     assert_eq!(server.ask("GET", "/livez").await, answer(200, "ok"));
     assert_eq!(server.ask("GET", "/readyz").await, answer(200, "ok"));
-    let verbose = "[+] running\n[+] loaded\n[+] leader\n[+] read\n";
+    let verbose = "[+] running\n[+] loaded\n[+] leader\n[+] vote\n[+] read\n";
     assert_eq!(server.ask("GET", "/readyz?verbose").await, answer(200, verbose));
     *server.node.answer.lock().unwrap() = Some("-LOADING Redis is loading\r\n");
     assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: read"));
+    server.node.status.lock().unwrap().raft.votes = false;
+    assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: vote"));
     server.node.status.lock().unwrap().raft.leader_id = None;
     assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: leader"));
     server.node.status.lock().unwrap().process.stopping = true;
