@@ -576,7 +576,7 @@ impl Raft {
     fn unreachable(&mut self, now: u64, id: NodeId, outputs: &mut Vec<Output>) {
         if self.leader() == Some(id) {
             // The leader may live and hold its lease: only what was promised to it has an end that is known.
-            let soon = self.promised_until.max(now) + self.rng.u64(..=30_000);
+            let soon = self.promised_until.max(now) + self.deference_us() + self.rng.u64(..=30_000);
             self.election_at = self.election_at.min(soon);
             self.forget_asked(outputs);
         }

@@ -23,10 +23,20 @@ use crate::{
 /// How long a node that has granted a pre-vote leaves the field to the other, in µs: else two split the vote every time.
 const GRANTED_PRE_VOTE_US: u64 = 50_000;
 
+/// Where a node stops applying, of [`Raft::lag`]; and for how many election timeouts it leaves the field to others then.
+const LAG_MAX: u64 = 1000;
+const DEFERENCE_ELECTIONS: u64 = 4;
+
 impl Raft {
     /// When to stand for election if nothing is heard until then: drawn, so that not all stand at once.
     pub(super) fn election_timeout(&mut self, now: u64) -> u64 {
-        now + self.timing.election_us + self.rng.u64(..self.timing.election_us)
+        now + self.deference_us() + self.timing.election_us + self.rng.u64(..self.timing.election_us)
+    }
+
+    /// For how long this node leaves the field to others. One that has stopped applying has to apply what it lacks before it
+    /// serves anyone, which may take long; but if the others cannot lead, it has to.
+    pub(super) fn deference_us(&self) -> u64 {
+        if self.lag < LAG_MAX { 0 } else { DEFERENCE_ELECTIONS * self.timing.election_us }
     }
 
     /// Whether this node's vote is promised to a leader. A leader has promised it to itself while it is heard.

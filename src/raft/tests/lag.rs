@@ -50,6 +50,38 @@ fn a_leader_hands_over_to_one_that_keeps_up() {
 }
 
 #[test]
+fn who_lags_leaves_the_field_to_others_and_leads_if_they_cannot() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::new(1..=3, seed);
+        cluster.step(1, Input::Campaign);
+        cluster.sync(1, usize::MAX);
+        round(&mut cluster);
+        cluster.step(3, Input::Lag(1000));
+        // In half of the runs only the one that lags has the last entry.
+        if seed % 2 == 1 {
+            cluster.cut_links.push((1, 2));
+            cluster.propose(1, "of 3 only");
+        }
+        cluster.cut_links.push((1, 2));
+        round(&mut cluster);
+        cluster.cut_links.clear();
+        cluster.crash(1, 0);
+        for other in [2, 3] {
+            cluster.step(other, Input::Unreachable(1));
+        }
+        while cluster.leader().is_none() {
+            cluster.now += 1_000;
+            cluster.tick();
+            while !cluster.network.is_empty() {
+                cluster.deliver(0);
+                cluster.up().into_iter().for_each(|id| cluster.sync(id, usize::MAX));
+            }
+        }
+        assert_eq!(cluster.leader(), Some(if seed % 2 == 1 { 3 } else { 2 }), "seed {seed}");
+    }
+}
+
+#[test]
 fn silence_is_time_and_not_rounds() {
     let mut cluster = Cluster::new(1..=3, 7);
     cluster.step(1, Input::Campaign);
