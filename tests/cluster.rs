@@ -229,6 +229,38 @@ fn the_leadership_is_handed_over_on_request() {
     });
 }
 
+/// Changes the membership, as soon as the leader is ready and does not change it itself.
+async fn change(leader: &Server, words: &[&str]) {
+    while let Err(refused) = shell(leader, words).await {
+        assert!(refused.ends_with("try again") || refused.contains("under way"), "{refused}");
+    }
+}
+
+#[test]
+fn who_means_one_of_several_members_has_to_say_which() {
+    on_three_nodes(&[], async |nodes| {
+        let (leader, _) = nodes.leader_and_follower().await;
+        let leader = nodes.server(leader);
+        // As a node that was wiped has the name and the address of the one that it was.
+        let ids = ["00000000000000a1", "00000000000000a2"];
+        for (id, peer) in ids.iter().zip(["127.0.0.1:8", "127.0.0.1:9"]) {
+            change(leader, &["member", "add", id, peer, "twin"]).await;
+        }
+        for words in
+            [&["member", "remove", "twin"][..], &["member", "replace", ids[0], "twin"], &["transfer", "twin"]]
+        {
+            let refused = shell(leader, words).await.unwrap_err();
+            assert_eq!(
+                refused,
+                format!("several members are called 'twin', give the id: {}", ids.join(", "))
+            );
+        }
+        change(leader, &["member", "remove", ids[0]]).await;
+        change(leader, &["member", "remove", "twin"]).await;
+        nodes.stop_all().await;
+    });
+}
+
 #[test]
 fn a_node_that_is_left_alone_says_so() {
     on_three_nodes(&[], async |mut nodes| {

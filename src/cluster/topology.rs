@@ -95,12 +95,15 @@ impl Topology {
         self.nodes.iter().filter(|node| !node.leads)
     }
 
-    /// The node that a client calls `name`: its name for Redis, its id in hexadecimal digits, its name, or where other
-    /// nodes dial it.
-    pub fn find(&self, name: &str) -> Option<&Node> {
-        let by_id = |node: &&Node| name == node_name(node.id) || name == format!("{:016x}", node.id);
-        let by_name = |node: &&Node| name == node.record.name || name == node.record.peer;
-        self.nodes.iter().find(by_id).or_else(|| self.nodes.iter().find(by_name))
+    /// The nodes that a client may mean by `name`: an id in hexadecimal digits, a name for Redis, a name, or where other nodes
+    /// dial it. Several have the same if a node came back with an empty disk, and what it was has not been removed yet.
+    pub fn called(&self, name: &str) -> Vec<&Node> {
+        let is_id = |node: &&Node| name == node_name(node.id) || name == format!("{:016x}", node.id);
+        let is_name = |node: &&Node| name == node.record.name || name == node.record.peer;
+        match self.nodes.iter().find(is_id) {
+            Some(node) => vec![node],
+            None => self.nodes.iter().filter(is_name).collect(),
+        }
     }
 }
 
@@ -128,6 +131,10 @@ mod tests {
     fn configuration() -> Configuration {
         let voters = [(9, record("c").encode()), (2, record("a").encode())];
         Configuration::of_voters(voters).changed(&[Change::Add(5, record("b").encode())]).unwrap()
+    }
+
+    fn called(topology: &Topology, name: &str) -> Vec<NodeId> {
+        topology.called(name).iter().map(|node| node.id).collect()
     }
 
     #[test]
@@ -175,9 +182,18 @@ mod tests {
     fn a_node_is_found_by_all_that_it_is_called() {
         let topology = Topology::new(&configuration(), None, None, Role::Follower, 1, (2, &record("a")));
         for name in ["c", "c:5001", "0000000000000009", &node_name(9)] {
-            assert_eq!(topology.find(name).map(|node| node.id), Some(9), "{name}");
+            assert_eq!(called(&topology, name), [9], "{name}");
         }
-        assert!(topology.find("d").is_none() && topology.find("").is_none());
+        assert!(called(&topology, "d").is_empty() && called(&topology, "").is_empty());
+    }
+
+    #[test]
+    fn a_node_that_came_back_with_an_empty_disk_is_not_the_one_that_it_was() {
+        let both = configuration().changed(&[Change::Add(7, record("c").encode())]).unwrap();
+        let topology = Topology::new(&both, None, None, Role::Follower, 1, (2, &record("a")));
+        assert_eq!(called(&topology, "c"), [7, 9]);
+        assert_eq!(called(&topology, "c:5001"), [7, 9]);
+        assert_eq!(called(&topology, "0000000000000007"), [7]);
     }
 
     #[test]

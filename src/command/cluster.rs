@@ -200,8 +200,9 @@ fn get_keys_in_slot(view: &View<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> 
 
 /// The node that word 2 names.
 fn named<'a>(topology: &'a Topology, args: &Args) -> Result<&'a Node> {
-    let name = std::str::from_utf8(&args[2]).ok();
-    let found = name.and_then(|name| topology.find(name));
+    let called = std::str::from_utf8(&args[2]).map_or_else(|_| Vec::new(), |name| topology.called(name));
+    // What these commands say of a node that came back with an empty disk is true of what it was as well, unless that leads.
+    let found = called.iter().find(|node| node.owns_slots).or(called.first()).copied();
     found.ok_or_else(|| CommandError::showing("ERR Unknown node {}", &[&args[2]]).into())
 }
 

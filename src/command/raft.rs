@@ -77,10 +77,19 @@ pub(super) fn led_here(node: &NodeContext<'_>) -> Result<Topology> {
     Err(CommandError::other(text).into())
 }
 
-/// The member that `word` names: by its id, its name, where others dial it, or its name for Redis.
+/// The member that `word` names: by its id, its name, where others dial it, or its name for Redis. Who names several is told
+/// their ids, since what is done to the wrong one may be for ever.
 fn named<'a>(topology: &'a Topology, word: &[u8]) -> Result<&'a Node> {
-    let found = std::str::from_utf8(word).ok().and_then(|name| topology.find(name));
-    found.ok_or_else(|| CommandError::showing("ERR there is no member '{}'", &[word]).into())
+    let called = std::str::from_utf8(word).map_or_else(|_| Vec::new(), |name| topology.called(name));
+    match called.as_slice() {
+        [node] => Ok(node),
+        [] => Err(CommandError::showing("ERR there is no member '{}'", &[word]).into()),
+        several => {
+            let ids: Vec<_> = several.iter().map(|node| format!("{:016x}", node.id)).collect();
+            let template = "ERR several members are called '{}', give the id: {}";
+            Err(CommandError::showing(template, &[word, ids.join(", ").as_bytes()]).into())
+        }
+    }
 }
 
 fn change(changes: Vec<Change>, out: &mut ReplyWriter<'_>) -> Option<Ask> {
