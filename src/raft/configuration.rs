@@ -331,6 +331,11 @@ impl History {
         self.0.first().expect("there is always one").1.contains(id)
     }
 
+    /// Whether `id` is a member in any configuration that is known.
+    pub(super) fn has_known(&self, id: NodeId) -> bool {
+        self.0.iter().any(|(_, configuration)| configuration.contains(id))
+    }
+
     /// Those who are members in none but configurations before the newest, with their records.
     pub(super) fn removed(&self) -> BTreeMap<NodeId, Bytes> {
         let (newest, before) = self.0.split_last().expect("there is always one");
@@ -401,6 +406,7 @@ mod tests {
         assert_eq!(history.newest(), &voters(&[1, 2]));
         history.push(12, voters(&[2]));
         assert!(!history.committed(8, 1));
+        assert!(history.has_known(1) && !history.has_known(7), "1 leaves");
         assert_eq!(history.0.len(), 2, "that at 4 may come back");
         assert!(history.committed(12, 1), "1 is not among [2]");
         assert_eq!(history.0.len(), 1);

@@ -352,6 +352,12 @@ impl Raft {
         self.history.newest()
     }
 
+    /// Whether this node is a member, or was one in a configuration that it has not forgotten: then it was removed since, or is
+    /// being removed.
+    pub fn was_member(&self) -> bool {
+        self.history.has_known(self.id)
+    }
+
     /// What this leader knows of a follower.
     pub fn progress(&self, id: NodeId) -> Option<&Progress> {
         match &self.state {

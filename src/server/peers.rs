@@ -161,6 +161,7 @@ impl Peers {
     /// The node belongs to `cluster`, with this record: it says so to who asks, speaks to the members, and looks after its place
     /// among them.
     pub(super) fn belong(&self, cluster: &Cluster, record: Bytes, shard: &Arc<Shard>, config: &Arc<Config>) {
+        let was_member = shard.core().with_raft(|raft| raft.was_member());
         self.transport.join(cluster.id, Arc::new(Ear(Arc::downgrade(shard))));
         shard.connect_members();
         self.reception.take_guests();
@@ -171,6 +172,7 @@ impl Peers {
             reception: Arc::clone(&self.reception),
             security: self.security.clone(),
             config: Arc::clone(config),
+            was_member,
         };
         tokio::spawn(upkeep.run());
         let reception = Arc::clone(&self.reception);

@@ -38,16 +38,19 @@ pub(super) struct Upkeep {
     pub(super) reception: Arc<Reception>,
     pub(super) security: Security,
     pub(super) config: Arc<Config>,
+    /// The node has been a member when it starts. It may hear that it is none before this looks for the first time.
+    pub(super) was_member: bool,
 }
 
 impl Upkeep {
     pub(super) async fn run(self) {
         let mut wrong_times = self.compare_clocks_first().await;
-        let mut was_member = false;
+        let mut was_member = self.was_member;
         let mut tries = 0_u32;
         while let Some(shard) = self.shard.upgrade() {
-            let members = shard.core().members();
+            // In this order: what a node that was removed says of itself is not newer than what it knows then.
             let own = self.reception.own();
+            let members = shard.core().members();
             let was_wrong = WRONG_TIMES <= wrong_times;
             let is_wrong = self.is_clock_wrong(&members, own.node_id);
             wrong_times = if is_wrong { wrong_times.saturating_add(1) } else { 0 };

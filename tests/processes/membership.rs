@@ -77,3 +77,31 @@ fn nodes_join_and_leave_under_load() {
     cluster.wait_until_equal();
     cluster.verify(&ledger, &format!("seed {seed}"));
 }
+
+#[test]
+fn a_removed_node_that_comes_back_is_not_taken_in_again() {
+    let mut cluster = Cluster::new(2, &CALM);
+    (0..2).for_each(|at| cluster.spawn(at));
+    let leader = cluster.leader();
+    let removed = 1 - leader;
+    let peer = format!("{}:15001", cluster.nodes[removed].host);
+    cluster.ask(leader, &[b"RAFT.MEMBER", b"REMOVE", peer.as_bytes()], |reply| {
+        assert_eq!(reply, Reply::Status(b"OK"));
+    });
+    // It may have the entry that removes it, and not know yet that this is committed.
+    cluster.kill(removed);
+    cluster.spawn(removed);
+    cluster.nodes[removed].server.as_mut().expect("it was started").wait();
+    // Whoever has asked before this one is taken in before it, or with it.
+    let new = cluster.add_joining_node();
+    cluster.spawn(new);
+    let host = |at: usize| format!("host={},", cluster.nodes[at].host);
+    let members = || {
+        cluster.ask(leader, &[b"INFO", b"raft"], |reply| match reply {
+            Reply::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
+            other => panic!("INFO: {other:?}"),
+        })
+    };
+    cluster.wait_for("another is taken in", || members().contains(&host(new)));
+    assert!(!members().contains(&host(removed)), "{}", members());
+}
