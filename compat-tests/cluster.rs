@@ -146,6 +146,7 @@ pub(crate) const CASES: &[Case] = &[
         RAFT.MEMBER ADD xyz 127.0.0.1:5001 => -ERR 'xyz' is no node id
         RAFT.MEMBER ADD 7 nowhere => -ERR 'nowhere' is not host:port, or the name is none
         RAFT.MEMBER ADD 7 127.0.0.1:5001 NAME => -ERR syntax error
+        RAFT.MEMBER ADD 7 127.0.0.1:5001 => -ERR this node listens for no other nodes: start it with --peers that name it alone
         "#,
     ),
     Case("RAFT.MEMBER|DEMOTE", "RAFT.MEMBER DEMOTE nosuch => -ERR there is no member 'nosuch'"),

@@ -116,6 +116,10 @@ fn add(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Re
     if let Some(taken) = topology.nodes.iter().find(|node| node.record.peer == peer && node.id != id) {
         return Err(CommandError::other(format!("ERR {peer} is the address of {:016x}", taken.id)).into());
     }
+    if node.config.peer_port.is_none() {
+        let text = "ERR this node listens for no other nodes: start it with --peers that name it alone";
+        return Err(CommandError::other(text).into());
+    }
     Ok(change(vec![Change::Add(id, record.encode())], out))
 }
 
