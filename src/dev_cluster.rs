@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
     sync::mpsc::{self, RecvTimeoutError, Sender},
@@ -28,7 +29,8 @@ Every other directive is given to all three nodes. They listen on 127.0.0.1:
   node 2      7002                         7102                       8002   5002
   node 3      7003                         7103                       8003   5003
 
-A node that dies (try kill -9) is started again after five seconds.
+A node that dies (try kill -9) is started again after five seconds. Ctrl-C lets all three stop in order, a second one at
+once. A kill -9 of this program leaves the nodes running: they have to be stopped one by one.
 ";
 
 /// How many nodes there are.
@@ -127,6 +129,8 @@ impl Node {
             .args(directives)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
+            // Of its own, so that a Ctrl-C at the terminal reaches the nodes by way of this process only, and not twice.
+            .process_group(0)
             .spawn()
             .context("cannot start a node")?;
         let output = child.stderr.take().expect("it was asked for");
@@ -159,12 +163,7 @@ impl Node {
 
 /// Lets all nodes stop in order, and waits for them.
 fn stop(nodes: &mut [Node], events: &mpsc::Receiver<Event>) -> anyhow::Result<ExitCode> {
-    for child in nodes.iter().filter_map(|node| node.child.as_ref()) {
-        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-            // One that has gone already needs no signal.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-    }
+    terminate(nodes);
     while nodes.iter().any(|node| node.child.is_some()) {
         match events.recv()? {
             Event::Line(number, line) => say(&format!("{number} | {line}")),
@@ -173,10 +172,21 @@ fn stop(nodes: &mut [Node], events: &mpsc::Receiver<Event>) -> anyhow::Result<Ex
                     child.wait().context("cannot wait for a node")?;
                 }
             }
-            Event::Stop => {}
+            // A node that is asked twice stops at once.
+            Event::Stop => terminate(nodes),
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the nodes that run to end.
+fn terminate(nodes: &[Node]) {
+    for child in nodes.iter().filter_map(|node| node.child.as_ref()) {
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            // One that has gone already needs no signal.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
 }
 
 fn wait_for_signals(events: &Sender<Event>) {
@@ -185,18 +195,22 @@ fn wait_for_signals(events: &Sender<Event>) {
         runtime.block_on(async {
             let (mut terminate, mut interrupt) =
                 (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                if events.send(Event::Stop).is_err() {
+                    return Ok::<_, io::Error>(());
+                }
             }
-            Ok(())
         })
     });
     if let Err(error) = waited {
         say(&format!("cannot wait for signals: {error}"));
+        // Without a receiver all is over.
+        drop(events.send(Event::Stop));
     }
-    // Without a receiver all is over.
-    drop(events.send(Event::Stop));
 }
 
 fn say(line: &str) {
