@@ -4,7 +4,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError, Sender},
     thread,
     time::{Duration, Instant},
@@ -22,14 +22,15 @@ Usage: sisyphusdb dev-cluster [--dir DIR] [--DIRECTIVE VALUE ...]
   --dir DIR   where the nodes keep their data, each in a directory of its own (default: ./dev-cluster);
               with what is there they go on
 
-Every other directive is given to all three nodes. They listen on 127.0.0.1:
+Every other directive is given to all three nodes, but those for the ports, the peers and the name. They listen on 127.0.0.1:
 
               Redis, for cluster clients   Redis, for plain clients   HTTP   other nodes
   node 1      7001                         7101                       8001   5001
   node 2      7002                         7102                       8002   5002
   node 3      7003                         7103                       8003   5003
 
-A node that dies (try kill -9) is started again after five seconds. Ctrl-C lets all three stop in order, a second one at
+A node that dies (try kill -9 with the number of its process, which is printed) is started again after five seconds; one that
+cannot start ends them all. Ctrl-C lets all three stop in order, a second one at
 once. A kill -9 of this program leaves the nodes running: they have to be stopped one by one.
 ";
 
@@ -38,6 +39,13 @@ const NODES: u16 = 3;
 
 /// How long a node that died stays away: long enough to see the others go on without it.
 const AWAY: Duration = Duration::from_secs(5);
+
+/// The directives that differ from node to node.
+const OWN: [&str; 7] =
+    ["--port", "--proxy-port", "--http-port", "--peer-port", "--peers", "--join", "--name"];
+
+/// How the line ends that a node says when it serves.
+const READY: &str = " ready";
 
 /// What happens.
 enum Event {
@@ -54,6 +62,8 @@ struct Node {
     number: u16,
     child: Option<Child>,
     again_at: Option<Instant>,
+    /// It has served, this time or before.
+    has_served: bool,
 }
 
 /// Runs the cluster that `arguments` ask for, until it is told to stop.
@@ -68,8 +78,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         let sender = sender.clone();
         move || wait_for_signals(&sender)
     });
-    let mut nodes: Vec<Node> =
-        (1..=NODES).map(|number| Node { number, child: None, again_at: Some(Instant::now()) }).collect();
+    let mut nodes: Vec<Node> = (1..=NODES).map(Node::new).collect();
     say(
         "three nodes: redis-cli -c -p 7001 · redis-cli -p 7101 · curl 'http://127.0.0.1:8001/get?key=…' · Ctrl-C ends them",
     );
@@ -82,14 +91,25 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         let next = nodes.iter().filter_map(|node| node.again_at).min();
         let wait = next.map_or(AWAY, |at| at.saturating_duration_since(Instant::now()));
         match events.recv_timeout(wait) {
-            Ok(Event::Line(number, line)) => say(&format!("{number} | {line}")),
-            Ok(Event::Ended(number)) => nodes[usize::from(number - 1)].ended()?,
+            Ok(Event::Line(number, line)) => {
+                nodes[usize::from(number - 1)].has_served |= line.ends_with(READY);
+                say(&format!("{number} | {line}"));
+            }
+            Ok(Event::Ended(number)) => {
+                nodes[usize::from(number - 1)].ended()?;
+                let is_in_vain = nodes.iter().any(|node| node.is_gone() && !node.has_served);
+                if is_in_vain || nodes.iter().all(Node::is_gone) {
+                    stop(&mut nodes, &events)?;
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
             Ok(Event::Stop) => break,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => bail!("nobody says anything any more"),
         }
     }
-    stop(&mut nodes, &events)
+    stop(&mut nodes, &events)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Takes the directory out of the directives.
@@ -100,6 +120,8 @@ fn split(arguments: &[String]) -> anyhow::Result<(PathBuf, Vec<String>)> {
     while let Some(argument) = rest.next() {
         if argument == "--dir" {
             dir = rest.next().ok_or_else(|| anyhow!("--dir needs a directory"))?.into();
+        } else if OWN.contains(&argument.as_str()) {
+            bail!("{argument} is not for all nodes: each has its own (see --help)");
         } else {
             directives.push(argument.clone());
         }
@@ -108,6 +130,16 @@ fn split(arguments: &[String]) -> anyhow::Result<(PathBuf, Vec<String>)> {
 }
 
 impl Node {
+    /// One that is to be started.
+    fn new(number: u16) -> Self {
+        Self { number, child: None, again_at: Some(Instant::now()), has_served: false }
+    }
+
+    /// It does not run, and will not be started.
+    fn is_gone(&self) -> bool {
+        self.child.is_none() && self.again_at.is_none()
+    }
+
     fn start(
         &mut self,
         dir: &std::path::Path,
@@ -142,6 +174,7 @@ impl Node {
             }
             drop(events.send(Event::Ended(number)));
         });
+        say(&format!("node {number} is process {}", child.id()));
         self.child = Some(child);
         self.again_at = None;
         Ok(())
@@ -150,19 +183,25 @@ impl Node {
     fn ended(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.child.take() {
             let status = child.wait().context("cannot wait for a node")?;
-            say(&format!(
-                "node {} has ended ({status}); it starts again in {} s",
-                self.number,
-                AWAY.as_secs()
-            ));
-            self.again_at = Some(Instant::now() + AWAY);
+            let then = if starts_again(status) {
+                self.again_at = Some(Instant::now() + AWAY);
+                format!("it starts again in {} s", AWAY.as_secs())
+            } else {
+                "it would again, and is not started".to_owned()
+            };
+            say(&format!("node {} has ended ({status}); {then}", self.number));
         }
         Ok(())
     }
 }
 
+/// Whether a node that ended like this may run again: who says an error and exits has found that it cannot.
+fn starts_again(status: ExitStatus) -> bool {
+    status.success() || status.code().is_none()
+}
+
 /// Lets all nodes stop in order, and waits for them.
-fn stop(nodes: &mut [Node], events: &mpsc::Receiver<Event>) -> anyhow::Result<ExitCode> {
+fn stop(nodes: &mut [Node], events: &mpsc::Receiver<Event>) -> anyhow::Result<()> {
     terminate(nodes);
     while nodes.iter().any(|node| node.child.is_some()) {
         match events.recv()? {
@@ -176,7 +215,7 @@ fn stop(nodes: &mut [Node], events: &mpsc::Receiver<Event>) -> anyhow::Result<Ex
             Event::Stop => terminate(nodes),
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Asks the nodes that run to end.
@@ -216,4 +255,33 @@ fn wait_for_signals(events: &Sender<Event>) {
 fn say(line: &str) {
     // Whoever closed the terminal does not want to read it.
     let _ = writeln!(io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn nodes_are_told_what_is_for_all_of_them() {
+        let (dir, directives) = split(&words("--memory-budget 64mb --dir here --appendonly yes")).unwrap();
+        assert_eq!(dir, PathBuf::from("here"));
+        assert_eq!(directives, words("--memory-budget 64mb --appendonly yes"));
+        for own in OWN {
+            assert!(split(&words(&format!("{own} 1"))).is_err(), "{own}");
+        }
+        assert!(split(&words("--dir")).is_err());
+    }
+
+    #[test]
+    fn who_cannot_start_is_not_started_again() {
+        assert!(starts_again(ExitStatus::from_raw(9)), "kill -9");
+        assert!(starts_again(ExitStatus::from_raw(0)), "SHUTDOWN");
+        assert!(!starts_again(ExitStatus::from_raw(1 << 8)), "it complains");
+    }
 }

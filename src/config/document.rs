@@ -19,13 +19,14 @@ pub(super) fn version() -> String {
 pub fn help() -> String {
     let mut text = format!(
         "{}\
-         A Redis-compatible, disk-backed store whose acknowledged writes are on disk.\n\n\
+         A Redis-compatible, replicated store: acknowledged writes are on the disks of a majority.\n\n\
          Usage: sisyphusdb [file] [--directive value …] [-]          runs a node\n       \
          sisyphusdb verify [file] [--directive value …] [-]   checks all data in `dir` and writes nothing\n       \
          sisyphusdb inspect [file] [--directive value …] [-]  says what is in `dir`\n       \
          sisyphusdb recover --i-accept-data-loss [file] [--directive value …] [-]\n                             \
          makes the node of `dir` a cluster of its own\n       \
-         sisyphusdb status|member|transfer --help             asks a node that runs\n\n  \
+         sisyphusdb status|member|transfer --help             asks a node that runs\n       \
+         sisyphusdb dev-cluster --help                        runs three nodes on this machine, to try things with\n\n  \
          file            a configuration file in the grammar of redis.conf\n  \
          --directive value\n                         sets a directive; see below\n  \
          -               reads more of the configuration from standard input\n  \
