@@ -187,8 +187,11 @@ impl Raft {
     fn pre_campaign(&mut self, now: u64, outputs: &mut Vec<Output>) {
         self.end_leadership(outputs);
         self.forget_asked(outputs);
+        let was_asking = matches!(self.state, State::PreCandidate { .. });
         self.state = State::PreCandidate { granted: BTreeSet::from([self.id]) };
-        self.tell(outputs);
+        if !was_asking {
+            self.tell(outputs);
+        }
         if self.is_alone() {
             return self.campaign(now, false, outputs);
         }

@@ -30,6 +30,9 @@ const WRONG_TIMES: u32 = 3;
 const FIRST_COMPARISON: Duration = Duration::from_secs(1);
 const COMPARE_EVERY: Duration = Duration::from_millis(20);
 
+/// A node that has heard of no leader for so long says so.
+const LEADERLESS_MAX: Duration = Duration::from_secs(3);
+
 /// Looks after the membership as long as the shard lives.
 pub(super) struct Upkeep {
     pub(super) shard: Weak<Shard>,
@@ -47,10 +50,14 @@ impl Upkeep {
         let mut wrong_times = self.compare_clocks_first().await;
         let mut was_member = self.was_member;
         let mut tries = 0_u32;
+        let mut leaderless = Leaderless::default();
         while let Some(shard) = self.shard.upgrade() {
             // In this order: what a node that was removed says of itself is not newer than what it knows then.
             let own = self.reception.own();
             let members = shard.core().members();
+            if let Some(word) = leaderless.look(members.leader.is_some(), Instant::now()) {
+                self.tell_leader(word, &members, own.node_id);
+            }
             let was_wrong = WRONG_TIMES <= wrong_times;
             let is_wrong = self.is_clock_wrong(&members, own.node_id);
             wrong_times = if is_wrong { wrong_times.saturating_add(1) } else { 0 };
@@ -109,6 +116,24 @@ impl Upkeep {
             shard.set_unfit(true);
             drop(shard);
             tokio::time::sleep(COMPARE_EVERY).await;
+        }
+    }
+
+    fn tell_leader(&self, word: LeaderWord, members: &Members, own: NodeId) {
+        match word {
+            LeaderWord::None => {
+                let others = members.configuration.voters().into_iter().filter(|id| *id != own);
+                let links = self.transport.status().links;
+                let is_connected =
+                    |id: &NodeId| links.get(id).is_some_and(|link| link.state == LinkState::Connected);
+                let (connected, away): (Vec<_>, Vec<_>) = others.partition(is_connected);
+                tracing::warn!(
+                    connected = connected.len(),
+                    away = away.len(),
+                    "there has been no leader for some seconds: nothing is written until a majority of the voters is connected"
+                );
+            }
+            LeaderWord::Again => tracing::info!("there is a leader again"),
         }
     }
 
@@ -189,6 +214,35 @@ impl Upkeep {
     }
 }
 
+/// What the log is told of the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeaderWord {
+    /// There has been none for long.
+    None,
+    /// There is one after that.
+    Again,
+}
+
+/// For how long there has been no leader. Each such time is told once.
+#[derive(Debug, Default)]
+struct Leaderless {
+    since: Option<Instant>,
+    is_told: bool,
+}
+
+impl Leaderless {
+    fn look(&mut self, has_leader: bool, now: Instant) -> Option<LeaderWord> {
+        if has_leader {
+            self.since = None;
+            return std::mem::take(&mut self.is_told).then_some(LeaderWord::Again);
+        }
+        let is_long = LEADERLESS_MAX <= now - *self.since.get_or_insert(now);
+        let is_new = is_long && !self.is_told;
+        self.is_told |= is_long;
+        is_new.then_some(LeaderWord::None)
+    }
+}
+
 fn tell_clock(is_wrong: bool) {
     match is_wrong {
         true => tracing::warn!("the clock of this node is wrong, as most others say: it will not lead"),
@@ -205,5 +259,25 @@ async fn change(shard: &Arc<Shard>, changes: Vec<Change>) {
         answer @ (ChangeAnswer::Refused(_) | ChangeAnswer::Unknown) => {
             tracing::info!(?answer, "the membership was not changed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_nobody_leads_is_told_once() {
+        let (start, mut leaderless) = (Instant::now(), Leaderless::default());
+        let mut look =
+            |has_leader, seconds| leaderless.look(has_leader, start + Duration::from_secs(seconds));
+        assert_eq!(look(false, 0), None);
+        assert_eq!(look(false, 2), None, "an election takes a while");
+        assert_eq!(look(true, 3), None);
+        assert_eq!(look(false, 4), None);
+        assert_eq!(look(false, 7), Some(LeaderWord::None));
+        assert_eq!(look(false, 8), None);
+        assert_eq!(look(true, 9), Some(LeaderWord::Again));
+        assert_eq!(look(true, 10), None);
     }
 }
