@@ -205,7 +205,7 @@ pub(super) const CLUSTER: &[Field] = &[fixed("cluster_enabled", "`cluster-enable
 })];
 
 pub(super) const RAFT: &[Field] = &[
-    fixed("raft_node_id", "the data directory", |s| s.status.raft.node_id.to_string()),
+    fixed("raft_node_id", "the data directory", |s| format!("{:016x}", s.status.raft.node_id)),
     moves("raft_role", "an election", |s| {
         match s.status.raft.role {
             Role::Leader => "leader",
@@ -215,7 +215,7 @@ pub(super) const RAFT: &[Field] = &[
         .to_string()
     }),
     moves("raft_leader_id", "an election", |s| {
-        s.status.raft.leader_id.map_or("-1".to_string(), |id| id.to_string())
+        s.status.raft.leader_id.map_or("-1".to_string(), |id| format!("{id:016x}"))
     }),
     moves("raft_current_term", "an election", |s| s.status.raft.term.to_string()),
     moves("raft_voters", "a change of the membership", |s| s.status.raft.voters.to_string()),

@@ -67,6 +67,8 @@ fn lists_have_a_line_for_each() {
         "role:master",
         "connected_slaves:2",
         "slave1:ip=c.example,port=6379,state=online,offset=100,lag=2",
+        "raft_node_id:000000000000000b",
+        "raft_leader_id:000000000000000b",
         "raft_member0:id=000000000000000b,name=a,host=a.example,port=6379,voter=1,leader=1",
         "raft_member2:id=000000000000000d,name=c,host=c.example,port=6379,voter=0,leader=0,mode=replicate,match_index=100,\
          lag=5",

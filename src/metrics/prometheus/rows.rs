@@ -4,6 +4,7 @@
 //! redis_exporter that stock Redis dashboards plot; and our own, `sisyphus_*`.
 
 use super::super::counters::Counter;
+use super::super::status::Role;
 use super::samples;
 use super::{Kind, Metric, Value, counter, gauge, many, seconds};
 
@@ -17,8 +18,8 @@ pub(super) const SISYPHUSDB: &[Metric] = &[
     many("raft_state", "What this node does: 0 follower, 1 candidate, 2 leader.", Kind::Gauge, |s| {
         samples::by_node(s, samples::role(s))
     }),
-    many("raft_leader", "The id of the leader; 0 if none is known.", Kind::Gauge, |s| {
-        samples::by_node(s, s.status.raft.leader_id.unwrap_or(0))
+    many("raft_leader", "1 on the node that leads, 0 on others.", Kind::Gauge, |s| {
+        samples::by_node(s, u64::from(s.status.raft.role == Role::Leader))
     }),
     many("kv_level_file_count", "Tables on each level.", Kind::Gauge, |s| {
         samples::by_level(s, |level| level.tables as u64)

@@ -20,7 +20,7 @@ pub(super) fn role(snapshot: &Snapshot<'_>) -> u64 {
 }
 
 fn node(snapshot: &Snapshot<'_>) -> (&'static str, String) {
-    ("node_id", snapshot.status.raft.node_id.to_string())
+    ("node_id", format!("{:016x}", snapshot.status.raft.node_id))
 }
 
 pub(super) fn by_node(snapshot: &Snapshot<'_>, value: u64) -> Vec<Sample> {

@@ -79,9 +79,10 @@ fn samples_carry_their_labels() {
     let (status, totals) = (eventful(), eventful_stats().totals());
     let text = prometheus_text(&Snapshot { status: &status, totals: &totals });
     for line in [
-        "raft_current_term{node_id=\"11\"} 3",
-        "raft_state{node_id=\"11\"} 2",
-        "kv_level_file_count{node_id=\"11\",level=\"1\"} 3",
+        "raft_current_term{node_id=\"000000000000000b\"} 3",
+        "raft_state{node_id=\"000000000000000b\"} 2",
+        "raft_leader{node_id=\"000000000000000b\"} 1",
+        "kv_level_file_count{node_id=\"000000000000000b\",level=\"1\"} 3",
         "http_requests_total{method=\"GET\",endpoint=\"/get\",status=\"404\"} 1",
         "http_request_duration_seconds_count{method=\"GET\",endpoint=\"/get\"} 2",
         "http_request_duration_seconds_bucket{method=\"GET\",endpoint=\"/get\",le=\"+Inf\"} 2",

@@ -23,7 +23,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// The state of the node as JSON. Ids are text: JSON's numbers lose digits beyond 2^53.
+/// The state of the node as JSON. Ids are text, in hexadecimal digits as everywhere.
 fn document(status: &NodeStatus, totals: &Totals) -> Value {
     let role = match status.raft.role {
         Role::Leader => "leader",
@@ -32,8 +32,8 @@ fn document(status: &NodeStatus, totals: &Totals) -> Value {
     };
     json!({
         "node": {
-            "id": status.raft.node_id.to_string(),
-            "cluster_id": status.raft.cluster_id.to_string(),
+            "id": format!("{:016x}", status.raft.node_id),
+            "cluster_id": format!("{:032x}", status.raft.cluster_id),
             "run_id": status.process.run_id,
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": status.process.uptime.as_secs(),
@@ -44,7 +44,7 @@ fn document(status: &NodeStatus, totals: &Totals) -> Value {
         },
         "raft": {
             "role": role,
-            "leader_id": status.raft.leader_id.map(|id| id.to_string()),
+            "leader_id": status.raft.leader_id.map(|id| format!("{id:016x}")),
             "term": status.raft.term,
             "voters": status.raft.voters,
             "last_index": status.raft.last_index,

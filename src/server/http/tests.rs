@@ -320,12 +320,14 @@ async fn status_and_metrics_describe_the_node() {
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(status, 200);
     assert_eq!(document["raft"]["role"], "leader");
+    assert_eq!(document["node"]["id"], "000000000000000b");
+    assert_eq!(document["raft"]["leader_id"], document["node"]["id"]);
     assert_eq!(document["node"]["resp_addresses"][0], "127.0.0.1:6379");
     assert_eq!(document["databases"][0]["keys"], 10);
     assert_eq!(document["storage"]["levels"][1]["tables"], 3);
     let (status, text) = server.ask("GET", "/metrics").await;
     assert_eq!(status, 200);
-    assert!(text.contains("raft_current_term{node_id=\"11\"} 3\n"));
+    assert!(text.contains("raft_current_term{node_id=\"000000000000000b\"} 3\n"));
     assert!(text.contains("http_requests_total{method=\"GET\",endpoint=\"/get\",status=\"404\"} 1\n"));
     assert!(text.contains("http_requests_total{method=\"GET\",endpoint=\"/status\",status=\"200\"} 1\n"));
 }
