@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -97,7 +98,7 @@ impl Places {
         state.on_trial.insert(number, proof);
         drop(state);
         let deadline = Box::pin(tokio::time::sleep(self.trial));
-        let guest = Guest { places: Arc::clone(self), number };
+        let guest = Guest { places: Arc::clone(self), number, address: stream.peer_addr().ok() };
         Some(Connection { stream, trial: Some(Trial { proven, deadline }), guest })
     }
 
@@ -118,6 +119,8 @@ impl Places {
 pub(super) struct Guest {
     places: Arc<Places>,
     number: u64,
+    /// Where it came from; none if it had gone before that could be asked.
+    pub(super) address: Option<SocketAddr>,
 }
 
 impl Guest {

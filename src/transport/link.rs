@@ -39,7 +39,11 @@ pub enum LinkError {
 impl From<Status> for LinkError {
     fn from(status: Status) -> Self {
         let text = match status.message() {
-            "" => connection::with_causes(&status),
+            "" => match std::error::Error::source(&status) {
+                // How tonic shows a status is for developers.
+                Some(cause) => connection::with_causes(cause),
+                None => status.code().description().to_owned(),
+            },
             message => match std::error::Error::source(&status) {
                 Some(cause) => format!("{message}: {}", connection::with_causes(cause)),
                 None => message.to_owned(),

@@ -57,8 +57,8 @@ pub enum Refusal {
         /// Of this node.
         ours: u128,
     },
-    /// This node is not in a cluster yet, and the other means one that is.
-    #[error("this node belongs to no cluster yet")]
+    /// This node is not in a cluster yet, or has just started, and the other means one that is in it.
+    #[error("this node does not take part in a cluster yet")]
     NoCluster,
     /// The other means another shard.
     #[error("it is of shard {theirs}, this is shard {ours}")]

@@ -1,8 +1,8 @@
 //! Peers that were not let in, or were cut off.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
-use super::LinkError;
+use super::{LinkError, opening::Refusal};
 use crate::{raft::NodeId, sync::Mutex};
 
 /// How many are remembered: anybody may say to be any node.
@@ -19,8 +19,8 @@ struct State {
 }
 
 impl Refusals {
-    /// `from` (0 if it did not say who it is) was refused.
-    pub(super) fn add(&self, from: NodeId, error: &LinkError) {
+    /// `from` (0 if it did not say who it is) was refused, which came from there.
+    pub(super) fn add(&self, from: NodeId, address: Option<SocketAddr>, error: &LinkError) {
         let mut state = self.lock();
         state.count += 1;
         if state.last.get(&from) == Some(error) {
@@ -31,7 +31,14 @@ impl Refusals {
         }
         state.last.insert(from, error.clone());
         drop(state);
-        tracing::warn!(peer = format!("{from:016x}"), %error, "refused a peer");
+        let (peer, address) = (format!("{from:016x}"), address.map(tracing::field::display));
+        match error {
+            // As at every start: the peer is asked to wait.
+            LinkError::Refused(Refusal::NoCluster) => {
+                tracing::debug!(peer, address, %error, "refused a peer")
+            }
+            _ => tracing::warn!(peer, address, %error, "refused a peer"),
+        }
     }
 
     /// `from` was let in.
@@ -58,8 +65,8 @@ mod tests {
     fn refusals_are_counted_and_remembered_within_bounds() {
         let refusals = Refusals::default();
         for from in 0..200 {
-            refusals.add(from, &LinkError::Late);
-            refusals.add(from, &LinkError::Late);
+            refusals.add(from, None, &LinkError::Late);
+            refusals.add(from, None, &LinkError::Late);
         }
         let (count, last) = refusals.status();
         assert_eq!((count, last.len()), (400, REMEMBERED_MAX));

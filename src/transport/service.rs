@@ -88,7 +88,7 @@ impl proto::peer_server::Peer for Service {
             let met = timeout(OPENING_MAX, meeting::receive(host, from, &mut packets, &answers));
             let Some(met) = service.unless_stopped(met).await else { return };
             if let Err(error) = met.unwrap_or(Err(LinkError::Late)) {
-                service.refuse(from, &error, &answers).await;
+                service.refuse(&guest, from, &error, &answers).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(outgoing)))
@@ -159,7 +159,7 @@ impl Service {
     /// A peer has said what it may not say.
     fn cut_off(&self, from: NodeId, why: impl Into<LinkError>) -> LinkError {
         let error = why.into();
-        self.shared.refusals.add(from, &error);
+        self.shared.refusals.add(from, None, &error);
         error
     }
 
@@ -199,14 +199,24 @@ impl Service {
                 Some(from)
             }
             Err((from, error)) => {
-                self.refuse(from, &error, answers).await;
+                self.refuse(guest, from, &error, answers).await;
                 None
             }
         }
     }
 
-    async fn refuse<A>(&self, from: NodeId, error: &LinkError, answers: &mpsc::Sender<Result<A, Status>>) {
-        self.shared.refusals.add(from, error);
+    async fn refuse<A>(
+        &self,
+        guest: &Guest,
+        from: NodeId,
+        error: &LinkError,
+        answers: &mpsc::Sender<Result<A, Status>>,
+    ) {
+        // A node that lost its disk is where it was before, and dials itself there until the one that it was is removed.
+        let is_itself = from == self.shared.node_id;
+        if !is_itself || !matches!(error, LinkError::Refused(Refusal::Receiver { .. })) {
+            self.shared.refusals.add(from, guest.address, error);
+        }
         // The peer may be gone, and then hears nothing.
         drop(answers.send(Err(error.to_status())).await);
     }
@@ -228,7 +238,7 @@ impl Service {
                     let said = matches!(status.code(), Code::OutOfRange | Code::Internal);
                     let error = status.into();
                     if said {
-                        shared.refusals.add(from, &error);
+                        shared.refusals.add(from, None, &error);
                     }
                     return error;
                 }

@@ -89,7 +89,7 @@ async fn a_node_without_a_cluster_takes_no_messages_until_it_joins_one() {
     let (one, two) = (Node::start(1).await, node(NO_CLUSTER, None, introduction(2)).await);
     one.speak_to(&[&two]);
     let words = one.refused_by(2).await;
-    assert_eq!(words, "refused by the peer: this node belongs to no cluster yet");
+    assert_eq!(words, "refused by the peer: this node does not take part in a cluster yet");
     until(|| two.transport.status().refusals.contains_key(&1)).await;
     two.join(CLUSTER);
     one.connected_to(2).await;
