@@ -20,24 +20,24 @@ pub(super) async fn livez() -> &'static str {
 pub(super) async fn readyz(State(api): State<Arc<Api>>, uri: Uri) -> Response {
     let status = api.status().await;
     let mut checks = vec![
-        ("running", !status.process.stopping),
-        ("loaded", !status.process.loading),
-        ("leader", status.raft.leader_id.is_some()),
-        ("vote", status.raft.votes),
+        ("running", !status.process.stopping, "the node is stopping"),
+        ("loaded", !status.process.loading, "the node is loading"),
+        ("leader", status.raft.leader_id.is_some(), "no leader is known"),
+        ("vote", status.raft.votes, "it does not vote"),
     ];
-    if checks.iter().all(|(_, good)| *good) {
-        checks.push(("read", reads(&api).await));
+    if checks.iter().all(|(_, good, _)| *good) {
+        checks.push(("read", reads(&api).await, "a read was not answered in time"));
     }
-    let ready = checks.iter().all(|(_, good)| *good);
+    let ready = checks.iter().all(|(_, good, _)| *good);
     let verbose = uri.query().is_some_and(|query| query.split('&').any(|word| word.starts_with("verbose")));
     let mut text = String::new();
     if verbose {
-        for (name, good) in &checks {
+        for (name, good, _) in &checks {
             let _ = writeln!(text, "[{}] {name}", if *good { '+' } else { '-' });
         }
     } else {
-        let failed = checks.iter().find(|(_, good)| !good);
-        text = failed.map_or("ok".to_string(), |(name, _)| format!("not ready: {name}"));
+        let failed = checks.iter().find(|(_, good, _)| !good);
+        text = failed.map_or("ok".to_string(), |(_, _, otherwise)| format!("not ready: {otherwise}"));
     }
     if ready { (StatusCode::OK, text).into_response() } else { unavailable(text) }
 }

@@ -302,13 +302,13 @@ async fn health_tells_alive_from_ready() {
     let verbose = "[+] running\n[+] loaded\n[+] leader\n[+] vote\n[+] read\n";
     assert_eq!(server.ask("GET", "/readyz?verbose").await, answer(200, verbose));
     *server.node.answer.lock().unwrap() = Some("-LOADING Redis is loading\r\n");
-    assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: read"));
+    assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: a read was not answered in time"));
     server.node.status.lock().unwrap().raft.votes = false;
-    assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: vote"));
+    assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: it does not vote"));
     server.node.status.lock().unwrap().raft.leader_id = None;
-    assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: leader"));
+    assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: no leader is known"));
     server.node.status.lock().unwrap().process.stopping = true;
-    assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: running"));
+    assert_eq!(server.ask("GET", "/readyz").await, answer(503, "not ready: the node is stopping"));
     assert_eq!(server.ask("GET", "/livez").await, answer(200, "ok"));
 }
 
