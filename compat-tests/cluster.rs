@@ -182,6 +182,7 @@ pub(crate) const CASES: &[Case] = &[
         r#"
         RAFT.TRANSFER nosuch => -ERR there is no member 'nosuch'
         RAFT.TRANSFER a b => -ERR syntax error
+        RAFT.TRANSFER => -ERR there is no other voter
         "#,
     ),
     Case(

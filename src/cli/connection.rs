@@ -32,6 +32,12 @@ pub enum CliError {
     /// The node refuses.
     #[error("{0}")]
     Refused(String),
+    /// The node wants a password, and none was given.
+    #[error("{0} wants a password: give it with -a or in SISYPHUSDB_PASSWORD")]
+    Password(String),
+    /// It ended the connection instead of an answer.
+    #[error("{0} closed the connection before it answered")]
+    Closed(String),
     /// It does not speak RESP.
     #[error("{0} did not answer as a node does")]
     NoNode(String),
@@ -100,7 +106,12 @@ impl Connection {
             connection.ask(&["AUTH", password])?;
         }
         // Maps are told from arrays.
-        connection.ask(&["HELLO", "3"])?;
+        match connection.ask(&["HELLO", "3"]) {
+            Err(CliError::Refused(text)) if text.starts_with("NOAUTH ") => {
+                return Err(CliError::Password(connection.address));
+            }
+            told => told?,
+        };
         Ok(connection)
     }
 
@@ -148,6 +159,7 @@ impl Connection {
         let mut line = String::new();
         let read = self.reader.by_ref().take(REPLY_BYTES_MAX).read_line(&mut line);
         match read {
+            Ok(0) => Err(CliError::Closed(self.address.clone())),
             Ok(_) if line.ends_with("\r\n") => Ok(line.trim_end().to_owned()),
             Ok(_) => Err(CliError::NoNode(self.address.clone())),
             Err(source) => Err(self.unreachable(source)),

@@ -92,6 +92,13 @@ fn verb(words: &[String]) -> Result<Verb, CliError> {
         ["member", "add", id, peer] => leader(&["RAFT.MEMBER", "ADD", id, peer]),
         ["member", "add", id, peer, name] => leader(&["RAFT.MEMBER", "ADD", id, peer, "NAME", name]),
         ["member", "remove", node] => leader(&["RAFT.MEMBER", "REMOVE", node]),
+        // As RAFT.MEMBER takes them.
+        ["member", "add", id, peer, word, name] if word.eq_ignore_ascii_case("name") => {
+            leader(&["RAFT.MEMBER", "ADD", id, peer, "NAME", name])
+        }
+        ["member", "remove", node, word] if word.eq_ignore_ascii_case("force") => {
+            leader(&["RAFT.MEMBER", "REMOVE", node, "FORCE"])
+        }
         ["member", "remove", node, "--force"] => leader(&["RAFT.MEMBER", "REMOVE", node, "FORCE"]),
         ["member", "promote", node] => leader(&["RAFT.MEMBER", "PROMOTE", node]),
         ["member", "demote", node] => leader(&["RAFT.MEMBER", "DEMOTE", node]),
@@ -189,6 +196,8 @@ mod tests {
         for (line, command) in [
             ("member add 7 a:5001", "RAFT.MEMBER ADD 7 a:5001"),
             ("member add 7 a:5001 b", "RAFT.MEMBER ADD 7 a:5001 NAME b"),
+            ("member add 7 a:5001 NAME b", "RAFT.MEMBER ADD 7 a:5001 NAME b"),
+            ("member remove a force", "RAFT.MEMBER REMOVE a FORCE"),
             ("member remove --force a", "RAFT.MEMBER REMOVE a FORCE"),
             ("member remove a --force", "RAFT.MEMBER REMOVE a FORCE"),
             ("member promote a", "RAFT.MEMBER PROMOTE a"),

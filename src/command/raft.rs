@@ -131,7 +131,9 @@ fn promote(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -
 fn demote(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
     let topology = led_here(node)?;
     let id = named(&topology, &args[2])?.id;
-    check_majority(node, &topology, id)?;
+    if let Some(reason) = refuse(node, &topology, id) {
+        return Err(CommandError::other(format!("ERR {reason}")).into());
+    }
     Ok(change(vec![Change::Demote(id)], out))
 }
 
@@ -141,8 +143,11 @@ fn remove(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) ->
     let id = named(&topology, words.bytes()?)?.id;
     let is_forced = words.token("FORCE");
     words.finish()?;
-    if !is_forced {
-        check_majority(node, &topology, id)?;
+    if !is_forced && let Some(reason) = refuse(node, &topology, id) {
+        // The last voter stays whatever is said.
+        let is_last = topology.configuration.voters().into_iter().all(|voter| voter == id);
+        let advice = if is_last { "" } else { " (FORCE removes it although)" };
+        return Err(CommandError::other(format!("ERR {reason}{advice}")).into());
     }
     Ok(change(vec![Change::Remove(id)], out))
 }
@@ -156,18 +161,15 @@ fn replace(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -
     Ok(change(vec![Change::Promote(new.id), Change::Remove(old.id)], out))
 }
 
-/// Refuses to go on without the vote of `id` if no majority of the others is heard of: the cluster would stand still.
-fn check_majority(node: &NodeContext<'_>, topology: &Topology, id: NodeId) -> Result<()> {
+/// Says why the cluster cannot go on without the vote of `id`: no majority of the others is heard of, so it would stand still.
+fn refuse(node: &NodeContext<'_>, topology: &Topology, id: NodeId) -> Option<String> {
     let raft = (node.raft)();
     let silent_max = HEARD_ELECTIONS * node.config.raft.election;
     let is_heard = |id: NodeId| {
         let progress = raft.members.iter().find(|member| member.id == id).and_then(|member| member.progress);
         progress.is_some_and(|progress| progress.silent < silent_max)
     };
-    match refuse_removal(&topology.configuration, raft.node_id, id, is_heard) {
-        Some(reason) => Err(CommandError::other(format!("ERR {reason} (REMOVE has FORCE for that)")).into()),
-        None => Ok(()),
-    }
+    refuse_removal(&topology.configuration, raft.node_id, id, is_heard)
 }
 
 fn transfer(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) -> Result<Option<Ask>> {
@@ -178,6 +180,12 @@ fn transfer(node: &mut NodeContext<'_>, args: &Args, out: &mut ReplyWriter<'_>) 
     let to = args.get(1).map(|word| named(&topology, word)).transpose()?;
     if to.is_some_and(|to| !to.is_voter) {
         return Err(CommandError::other("ERR only a voter can lead").into());
+    }
+    if to.is_some_and(|to| to.is_myself) {
+        return Err(CommandError::other("ERR that node leads already").into());
+    }
+    if topology.followers().all(|follower| !follower.is_voter) {
+        return Err(CommandError::other("ERR there is no other voter").into());
     }
     out.ok();
     Ok(Some(Ask::Transfer(Transfer { to: to.map(|to| to.id), timeout: None })))
