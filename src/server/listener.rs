@@ -17,7 +17,7 @@ use super::{
 use crate::{config::Config, dispatch::Services, metrics::Counter, session::Session};
 
 /// How long to wait when no connection can be accepted because descriptors are short.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Told to a client for which there is no room.
 pub(super) const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";

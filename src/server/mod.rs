@@ -7,6 +7,7 @@ mod forward;
 mod http;
 mod identity;
 mod listener;
+mod loading;
 mod local;
 mod membership;
 mod node;
@@ -178,6 +179,8 @@ impl Server {
             (Some(cluster), _) => cluster.clone(),
             (None, Some(peers)) => {
                 let finding = peers.find_cluster(&config);
+                let clients = listeners.resp.iter().chain(&listeners.proxy);
+                let finding = loading::while_waiting(clients, config.settings().maxclients, finding);
                 http::while_waiting(&listeners.http, config.http_connections_max(), finding).await?
             }
             (None, None) => Cluster::of_one(identity.node_id),

@@ -61,6 +61,11 @@ fn nodes_whose_names_do_not_resolve_yet_wait_for_each_other() {
     }
     let waits = |cluster: &Cluster| cluster.output().matches("waiting for a cluster").count();
     cluster.wait_for("all say that they wait", || waits(&cluster) >= 3);
+    let told = cluster.ask(0, &[b"PING"], |reply| match reply {
+        Reply::Error(told) => String::from_utf8_lossy(told).into_owned(),
+        other => panic!("a node that waits answers with {other:?}"),
+    });
+    assert!(told.starts_with("LOADING "), "{told}");
     shim.resolve(&hosts[..2]);
     let before = waits(&cluster);
     cluster.wait_for("two have found each other, and say whom they miss", || {
