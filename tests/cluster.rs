@@ -22,7 +22,12 @@ fn name_of(server: &Server) -> String {
 
 /// Runs a verb of the command line against `server`.
 async fn shell(server: &Server, words: &[&str]) -> Result<String, String> {
-    let port = server.resp_addresses()[0].port().to_string();
+    shell_at(server.resp_addresses()[0].port(), words).await
+}
+
+/// Runs a verb of the command line against a port of a server.
+async fn shell_at(port: u16, words: &[&str]) -> Result<String, String> {
+    let port = port.to_string();
     let words: Vec<String> = words.iter().chain(&["--port", &port]).map(|word| (*word).to_owned()).collect();
     let said = tokio::task::spawn_blocking(move || cli::run(&words, None).expect("it is a verb"));
     said.await.unwrap().map_err(|error| error.to_string())
@@ -257,6 +262,28 @@ fn who_means_one_of_several_members_has_to_say_which() {
         }
         change(leader, &["member", "remove", ids[0]]).await;
         change(leader, &["member", "remove", "twin"]).await;
+        nodes.stop_all().await;
+    });
+}
+
+#[test]
+fn the_shell_finds_out_what_ended_its_connection() {
+    on_three_nodes(&[], async |nodes| {
+        let (leader, follower) = nodes.leader_and_follower().await;
+        let (leader, follower) = (nodes.server(leader), nodes.server(follower));
+        let id = format!("{:016x}", follower.services().node.node_id);
+        // Sessions of `proxy-port` end with the leadership.
+        let proxy_port = leader.resp_addresses()[1].port();
+        hand_over(async || match shell_at(proxy_port, &["transfer", &id]).await {
+            Ok(said) => format!("+{said}"),
+            Err(said) if said == "that node leads already" => "+OK".to_owned(),
+            Err(said) => format!("-ERR {said}"),
+        })
+        .await;
+        // The one that leads now cannot say any more that it was removed.
+        change(leader, &["member", "remove", &id]).await;
+        let members = shell(leader, &["member", "list"]).await.unwrap();
+        assert!(!members.contains(&id), "{members}");
         nodes.stop_all().await;
     });
 }

@@ -164,14 +164,15 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("UdpSocket", &["server", "driver", "main"]),
     ("tokio::net", &["server", "driver", "transport", "main"]),
     ("thread::spawn", &["server", "driver", "dev_cluster", "main", "sync"]),
-    ("thread::sleep", &["server", "driver", "main", "sync"]),
+    // `cli` is a client: it waits until nodes show what they have done.
+    ("thread::sleep", &["server", "driver", "cli", "main", "sync"]),
     ("thread::scope", &["server", "driver", "main", "sync"]),
     ("thread::Builder", &["server", "driver", "main", "sync"]),
     ("tokio::spawn", &["server", "driver", "transport", "main"]),
     ("tokio::time", &["server", "driver", "transport", "main"]),
     ("spawn_blocking", &["server", "driver", "transport", "main"]),
     // `dispatch` times the commands that it runs on the task of a connection.
-    ("Instant::now", &["server", "driver", "transport", "dispatch", "dev_cluster", "main"]),
+    ("Instant::now", &["server", "driver", "transport", "dispatch", "cli", "dev_cluster", "main"]),
     ("SystemTime::now", &["server", "driver", "main"]),
     ("std::fs", &["disk", "config", "metrics", "dev_cluster", "main"]),
     ("redis_protocol", &["resp"]),
