@@ -39,6 +39,9 @@ impl fmt::Debug for PeerTls {
     }
 }
 
+/// The shortest secret: who hears one opening can try as many as they like, without asking any node.
+const SECRET_BYTES_MIN: usize = 16;
+
 /// What stands in the files that directives name.
 #[derive(Debug, Default)]
 pub(super) struct Peering {
@@ -61,10 +64,14 @@ impl Peering {
                         format!("{}: it is empty", values.text("peer-secret-file")),
                     ));
                 }
-                secret => Some(PeerSecret(secret.to_vec())),
+                secret => Some(("peer-secret-file", secret.to_vec())),
             },
-            None => values.text_option("peer-secret").map(|secret| PeerSecret(secret.into_bytes())),
+            None => values.text_option("peer-secret").map(|secret| ("peer-secret", secret.into_bytes())),
         };
+        if let Some((name, _)) = secret.as_ref().filter(|(_, secret)| secret.len() < SECRET_BYTES_MIN) {
+            return Err((name, format!("it is too short: at least {SECRET_BYTES_MIN} bytes, and random")));
+        }
+        let secret = secret.map(|(_, secret)| PeerSecret(secret));
         let certificate = file(values, "peer-tls-cert-file")?;
         let (key, ca) = (file(values, "peer-tls-key-file")?, file(values, "peer-tls-ca-cert-file")?);
         let tls = match (certificate, key, ca) {

@@ -49,7 +49,7 @@ pub(super) const CLUSTER: &[Directive] = &[
         "peer-secret",
         Kind::Text,
         "",
-        "What all nodes of the cluster know and nobody else: long and random. CONFIG does not show it. Off loopback it, or \
+        "What all nodes of the cluster know and nobody else: at least 16 bytes, and random. CONFIG does not show it. Off loopback it, or \
          peer-tls-cert-file, is demanded (see protected-mode).",
     )
     .in_files(),

@@ -295,13 +295,17 @@ fn a_password_is_compared_and_never_shown() {
 fn the_secret_of_nodes_comes_from_the_configuration_or_a_file_and_is_not_shown() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("secret");
-    fs::write(&path, "of all\n").unwrap();
+    fs::write(&path, "known to all of them\n").unwrap();
     let from_file = run(&["--peer-secret-file", path.to_str().unwrap()]);
-    assert_eq!(from_file.peer_secret.as_ref().unwrap().as_bytes(), b"of all");
-    let config = run(&["--peer-secret", "of all"]);
+    assert_eq!(from_file.peer_secret.as_ref().unwrap().as_bytes(), b"known to all of them");
+    let config = run(&["--peer-secret", "known to all of them"]);
     assert_eq!(config.peer_secret, from_file.peer_secret);
-    assert!(config.get(&["*"]).values().all(|value| !value.contains("of all")));
-    assert!(!format!("{:?}", config.peer_secret).contains("of all"));
+    assert!(config.get(&["*"]).values().all(|value| !value.contains("known to all of them")));
+    assert!(!format!("{:?}", config.peer_secret).contains("known to all of them"));
+    assert!(refused(&["--peer-secret", "fifteen letters"]).starts_with("peer-secret: it is too short"));
+    fs::write(&path, "short\n").unwrap();
+    let told = refused(&["--peer-secret-file", path.to_str().unwrap()]);
+    assert!(told.starts_with("peer-secret-file: it is too short"), "{told}");
     fs::write(&path, "\n").unwrap();
     assert!(refused(&["--peer-secret-file", path.to_str().unwrap()]).ends_with("it is empty"));
     let told = refused(&["--peer-secret-file", "/no/such"]);
