@@ -12,7 +12,7 @@ use super::{
     StartError,
     forming::{Reception, Step, find_cluster},
     identity::{Cluster, Identity},
-    upkeep::Upkeep,
+    upkeep::{Upkeep, place_of},
 };
 use crate::{
     cluster::{Bound, MemberRecord},
@@ -162,6 +162,7 @@ impl Peers {
     /// among them.
     pub(super) fn belong(&self, cluster: &Cluster, record: Bytes, shard: &Arc<Shard>, config: &Arc<Config>) {
         let was_member = shard.core().with_raft(|raft| raft.was_member());
+        let was_place = place_of(&shard.core().members().configuration, self.reception.own().node_id);
         self.transport.join(cluster.id, Arc::new(Ear(Arc::downgrade(shard))));
         shard.connect_members();
         self.reception.take_guests();
@@ -173,6 +174,7 @@ impl Peers {
             security: self.security.clone(),
             config: Arc::clone(config),
             was_member,
+            was_place,
         };
         tokio::spawn(upkeep.run());
         let reception = Arc::clone(&self.reception);

@@ -12,7 +12,7 @@ use crate::{
     cluster::{MemberRecord, Seen, is_clock_wrong, next_change, wanted_by},
     config::Config,
     driver::{Members, Shard},
-    raft::{Change, ChangeAnswer, NodeId, Role},
+    raft::{Change, ChangeAnswer, Configuration, NodeId, Role},
     transport::{Introduction, LinkError, LinkState, Security, Transport},
 };
 
@@ -43,6 +43,8 @@ pub(super) struct Upkeep {
     pub(super) config: Arc<Config>,
     /// The node has been a member when it starts. It may hear that it is none before this looks for the first time.
     pub(super) was_member: bool,
+    /// What it is then ([`place_of`]).
+    pub(super) was_place: &'static str,
 }
 
 impl Upkeep {
@@ -51,12 +53,18 @@ impl Upkeep {
         let mut was_member = self.was_member;
         let mut tries = 0_u32;
         let mut leaderless = Leaderless::default();
+        let mut was_place = self.was_place;
         while let Some(shard) = self.shard.upgrade() {
             // In this order: what a node that was removed says of itself is not newer than what it knows then.
             let own = self.reception.own();
             let members = shard.core().members();
             if let Some(word) = leaderless.look(members.leader.is_some(), Instant::now()) {
                 self.tell_leader(word, &members, own.node_id);
+            }
+            let place = place_of(&members.configuration, own.node_id);
+            if place != was_place {
+                tracing::info!("this node is {place} the cluster now");
+                was_place = place;
             }
             let was_wrong = WRONG_TIMES <= wrong_times;
             let is_wrong = self.is_clock_wrong(&members, own.node_id);
@@ -211,6 +219,15 @@ impl Upkeep {
             }
         }
         errors
+    }
+}
+
+/// What a node is in the cluster.
+pub(super) fn place_of(configuration: &Configuration, id: NodeId) -> &'static str {
+    match (configuration.contains(id), configuration.is_voter(id)) {
+        (_, true) => "a voter of",
+        (true, false) => "a learner of",
+        (false, false) => "no member of",
     }
 }
 
