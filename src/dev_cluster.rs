@@ -116,6 +116,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
 fn split(arguments: &[String]) -> anyhow::Result<(PathBuf, Vec<String>)> {
     let mut dir = PathBuf::from("dev-cluster");
     let mut directives = Vec::new();
+    if let Some(first) = arguments.first().filter(|first| !first.starts_with("--")) {
+        bail!("'{first}' is no directive (see --help)");
+    }
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         if argument == "--dir" {
@@ -187,7 +190,7 @@ impl Node {
                 self.again_at = Some(Instant::now() + AWAY);
                 format!("it starts again in {} s", AWAY.as_secs())
             } else {
-                "it would again, and is not started".to_owned()
+                "it is not started again".to_owned()
             };
             say(&format!("node {} has ended ({status}); {then}", self.number));
         }
@@ -275,7 +278,7 @@ mod tests {
         for own in OWN {
             assert!(split(&words(&format!("{own} 1"))).is_err(), "{own}");
         }
-        assert!(split(&words("--dir")).is_err());
+        assert!(split(&words("--dir")).is_err() && split(&words("node.conf")).is_err());
     }
 
     #[test]
