@@ -232,3 +232,142 @@ impl Progress {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW_BYTES: usize = 50;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// The leader appends so many entries.
+        Append(u64),
+        /// It sends up to so many entries, of 10 bytes each, if it may send anything.
+        Send(u64),
+        /// So many more entries are durable at the follower and agree with the leader's.
+        Receive(u64),
+        /// An answer of the follower, new or old, arrives.
+        Matched(u64),
+        /// It has nothing like this entry, and hints at that one.
+        Rejected(u64, u64),
+        Heartbeat,
+        Unreachable,
+        Snapshot(u64),
+        SnapshotEnded(Option<u64>),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (1..20_u64).prop_map(Step::Append),
+            (1..5_u64).prop_map(Step::Send),
+            (1..5_u64).prop_map(Step::Send),
+            (1..10_u64).prop_map(Step::Receive),
+            any::<u64>().prop_map(Step::Matched),
+            any::<(u64, u64)>().prop_map(|(rejected, hint)| Step::Rejected(rejected, hint)),
+            Just(Step::Heartbeat),
+            Just(Step::Unreachable),
+            any::<u64>().prop_map(Step::Snapshot),
+            any::<Option<u64>>().prop_map(Step::SnapshotEnded),
+        ]
+    }
+
+    /// A follower that has the first `has` entries of a leader's log, which ends at `last`.
+    struct Pair {
+        progress: Progress,
+        last: Index,
+        has: Index,
+    }
+
+    impl Pair {
+        fn run(&mut self, step: Step) {
+            let (progress, last, has) = (&mut self.progress, self.last, self.has);
+            match step {
+                Step::Append(count) => self.last += count,
+                Step::Send(count) => {
+                    if progress.is_ready(WINDOW_BYTES) {
+                        let upto = (progress.next_index() + count - 1).min(last);
+                        let sent = (progress.next_index() <= upto).then_some(upto);
+                        let bytes = sent.map_or(0, |upto| (upto + 1 - progress.next_index()) * 10);
+                        progress.sent(sent, usize::try_from(bytes).unwrap());
+                    }
+                }
+                Step::Receive(count) => self.has = (has + count).min(last),
+                Step::Matched(at) => {
+                    let before = progress.match_index();
+                    let index = at % (has + 1);
+                    assert_eq!(progress.matched(index), before < index);
+                }
+                Step::Rejected(at, hint) if has < last => {
+                    progress.rejected(has + 1 + at % (last - has), hint % (last + 1));
+                }
+                Step::Rejected(..) => {}
+                Step::Heartbeat => progress.resume(),
+                Step::Unreachable => progress.probe(),
+                Step::Snapshot(flushed) => progress.await_snapshot(flushed % (last + 1)),
+                Step::SnapshotEnded(held) if progress.mode() == Mode::Snapshot => {
+                    progress.snapshot_ended(held.map(|held| held % (last + 1)));
+                }
+                Step::SnapshotEnded(_) => {}
+            }
+        }
+
+        fn check(&self) {
+            let progress = &self.progress;
+            progress.check(self.last);
+            assert!(progress.match_index() <= self.has, "it is believed to have what it does not");
+            assert!(progress.next_index() <= self.last + 1, "what is to be sent next does not exist");
+            let inflight: usize = progress.inflight.iter().map(|(_, bytes)| bytes).sum();
+            assert_eq!(progress.inflight_bytes(), inflight);
+            assert!(inflight < WINDOW_BYTES + 5 * 10, "the window is exceeded by more than a message");
+            assert!(progress.inflight.iter().all(|(last, _)| progress.match_index() < *last));
+        }
+
+        /// Nothing is lost any more. Returns how many exchanges it takes until the follower has everything.
+        fn settle(&mut self) -> u64 {
+            for exchanges in 0.. {
+                let progress = &mut self.progress;
+                if progress.mode() == Mode::Replicate && progress.match_index() == self.last {
+                    return exchanges;
+                }
+                match progress.mode() {
+                    Mode::Snapshot => progress.snapshot_ended(None),
+                    Mode::Probe { .. } if self.has < progress.next_index() - 1 => {
+                        progress.rejected(progress.next_index() - 1, self.has);
+                    }
+                    Mode::Probe { .. } => drop(progress.matched(progress.next_index() - 1)),
+                    Mode::Replicate if progress.is_ready(WINDOW_BYTES) => self.run(Step::Send(5)),
+                    Mode::Replicate => {
+                        self.has = self.has.max(progress.next_index() - 1);
+                        progress.matched(self.has);
+                    }
+                }
+                let progress = &mut self.progress;
+                if progress.mode() == Mode::Replicate && progress.next_index() == self.last + 1 {
+                    self.has = self.last;
+                    progress.matched(self.last);
+                }
+                self.check();
+            }
+            unreachable!("it is endless")
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_lost_or_late_a_follower_gets_everything(
+            steps in proptest::collection::vec(step(), 0..80),
+            last in 0..50_u64,
+        ) {
+            let mut pair = Pair { progress: Progress::new(last, 0), last, has: 0 };
+            for step in steps {
+                pair.run(step);
+                pair.check();
+            }
+            let exchanges = pair.settle();
+            prop_assert!(exchanges <= 10 + pair.last, "{exchanges} exchanges for {} entries", pair.last);
+        }
+    }
+}
