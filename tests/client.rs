@@ -105,7 +105,7 @@ impl Client {
     }
 }
 
-fn encode(words: &[&str]) -> String {
+pub(super) fn encode(words: &[&str]) -> String {
     let arguments: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
     format!("*{}\r\n{arguments}", words.len())
 }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::nodes::on_three_nodes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{client::encode, nodes::on_three_nodes};
 
 #[test]
 fn every_node_serves_the_whole_session_of_a_plain_client() {
@@ -165,5 +167,43 @@ fn commands_under_way_are_answered_when_the_node_they_came_to_stops() {
         assert_eq!(waiting.rest().await, "+OK\r\n");
         assert_eq!(idle.rest().await, "");
         nodes.stop_all().await;
+    });
+}
+
+#[test]
+fn a_plain_client_hears_nothing_of_a_handover() {
+    on_three_nodes(&[], async |mut nodes| {
+        let (leader, _) = nodes.leader_and_follower().await;
+        let services = Arc::clone(nodes.server(leader).services());
+        let commands: [&[&str]; 4] = [&["SET", "key", "value"], &["GET", "key"], &["DBSIZE"], &["FLUSHALL"]];
+        let mut working = tokio::task::JoinSet::new();
+        for words in commands.into_iter().cycle().take(16) {
+            let mut client = nodes.proxied(leader).await;
+            let request = encode(words);
+            working.spawn(async move {
+                let mut heard = String::new();
+                loop {
+                    let mut piece = [0; 512];
+                    let sent = client.0.write_all(request.repeat(4).as_bytes()).await;
+                    match client.0.read(&mut piece).await {
+                        Ok(read) if sent.is_ok() && read > 0 => {
+                            heard = String::from_utf8_lossy(&piece[..read]).into_owned();
+                        }
+                        _ => return heard,
+                    }
+                    for told in ["MOVED", "CLUSTERDOWN", "READONLY"] {
+                        assert!(!heard.contains(told), "{words:?}: {heard}");
+                    }
+                }
+            });
+        }
+        // All are at work.
+        while services.clients.all().iter().any(|client| client.activity().commands < 8) {
+            tokio::task::yield_now().await;
+        }
+        nodes.stop(leader).await;
+        while let Some(heard) = working.join_next().await {
+            assert!(!heard.unwrap().is_empty(), "it was answered until then");
+        }
     });
 }

@@ -3,14 +3,15 @@
 //! | this node | a command of `port` | of `proxy-port` or HTTP |
 //! |---|---|---|
 //! | leads | serve | serve |
-//! | follows; the command has keys | `MOVED` to the leader | `CLUSTERDOWN` |
+//! | follows; the command has keys | `MOVED` to the leader | part |
 //! | follows; a read without keys | serve after a read index | the same |
-//! | follows; a write without keys | `READONLY` | `CLUSTERDOWN` |
-//! | knows no leader | `CLUSTERDOWN` | `CLUSTERDOWN` |
+//! | follows; a write without keys | `READONLY` | part |
+//! | knows no leader | `CLUSTERDOWN` | part |
 //!
 //! A session that said READONLY reads on a follower of `port`: what is applied there, or, with `replica-reads
 //! linearizable`, after a read index. Its writes and its transactions go on as the table says. Every refusal means that
-//! nothing was done and nothing ever will be.
+//! nothing was done and nothing ever will be. To part is to say nothing: a plain client is disconnected, and finds the
+//! leader when it comes again; HTTP looks for the leader itself.
 
 use crate::config::ReplicaReads;
 
@@ -60,10 +61,12 @@ pub enum Decision {
     ReadIndexThenServe,
     /// The client is sent to the leader, with this slot.
     Moved(u16),
-    /// Nobody leads, or nobody to whom this client could be sent.
+    /// Nobody leads.
     ClusterDown,
     /// It writes, and without a key there is no slot to send the client after.
     ReadOnly,
+    /// It is not done, and not answered: the session of a plain client ends, since the leader serves those.
+    Part,
 }
 
 /// Says what a node that does **not** lead does with a command whose first key, if it has any, is of slot `slot`. One that
@@ -73,6 +76,7 @@ pub fn decide(situation: Situation, access: Access, slot: Option<u16>) -> Decisi
     match (access, situation.replica_reads) {
         (Access::None, _) => Decision::Serve,
         (_, ReplicaReads::Local) if reads_here => Decision::ServeStale,
+        _ if !situation.has_leader && situation.door == Door::Plain => Decision::Part,
         _ if !situation.has_leader => Decision::ClusterDown,
         (_, ReplicaReads::Linearizable) if reads_here => Decision::ReadIndexThenServe,
         _ => on_behalf_of_the_leader(situation.door, access, slot),
@@ -82,7 +86,7 @@ pub fn decide(situation: Situation, access: Access, slot: Option<u16>) -> Decisi
 fn on_behalf_of_the_leader(door: Door, access: Access, slot: Option<u16>) -> Decision {
     match (door, slot, access) {
         (_, None, Access::Read | Access::None) => Decision::ReadIndexThenServe,
-        (Door::Plain, _, _) => Decision::ClusterDown,
+        (Door::Plain, _, _) => Decision::Part,
         (Door::Port, Some(slot), _) => Decision::Moved(slot),
         (Door::Port, None, Access::Write) => Decision::ReadOnly,
     }
@@ -148,11 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_client_is_never_redirected() {
+    fn a_plain_client_is_never_told_of_the_cluster() {
         let plain = Situation { door: Door::Plain, is_readonly: true, ..FOLLOWER };
         for (access, slot) in [(Access::Read, Some(1)), (Access::Write, Some(1)), (Access::Write, None)] {
-            assert_eq!(decide(plain, access, slot), Decision::ClusterDown);
+            assert_eq!(decide(plain, access, slot), Decision::Part);
         }
         assert_eq!(decide(plain, Access::Read, None), Decision::ReadIndexThenServe);
+        let lost = Situation { has_leader: false, ..plain };
+        assert_eq!(decide(lost, Access::Read, None), Decision::Part);
     }
 }

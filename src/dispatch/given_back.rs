@@ -1,5 +1,5 @@
 //! What the executor gave back, since this node does not lead, or gets nowhere: it had no effect, and its client is told where
-//! to go, or to try again.
+//! to go, or to try again, or is told nothing and disconnected.
 
 use std::collections::VecDeque;
 
@@ -21,6 +21,17 @@ const TRY_AGAIN: &str = "TRYAGAIN The cluster gets nowhere at the moment; the co
 /// The replies to commands that are not done and are not for this node to do.
 pub fn send_elsewhere(services: &Services, items: VecDeque<Item>) -> Outbox {
     refuse_all(items, |slot, writes| where_to(services, slot, writes))
+}
+
+/// The replies that are there already before the first command that is not done. A plain client gets no more of a node that
+/// does not lead.
+pub fn part(items: VecDeque<Item>) -> Outbox {
+    let mut replies = Outbox::new();
+    for item in items {
+        let Item::Reply(reply) = item else { break };
+        replies.append(reply);
+    }
+    replies
 }
 
 /// The replies to commands that are not done although this node leads: they have waited for too long.

@@ -19,7 +19,7 @@ use arc_swap::Guard;
 
 use self::{gates::GATES, tally::Tally};
 pub use self::{
-    given_back::{send_elsewhere, try_again},
+    given_back::{part, send_elsewhere, try_again},
     in_flight::InFlight,
     redirect::refuse_reads,
     services::{Node, Saves, Services},

@@ -37,6 +37,10 @@ impl Batch<'_> {
             Decision::Serve => return self.queue_or_route(command, args),
             Decision::ServeStale => return self.read_what_is_applied(command, args, leader.is_some()),
             Decision::ReadIndexThenServe => return self.read_when_permitted(command, args),
+            Decision::Part => {
+                self.conversation.session.closing = true;
+                return ControlFlow::Break(None);
+            }
             Decision::Moved(_) | Decision::ReadOnly | Decision::ClusterDown => {}
         }
         let refusal = refusal(self.services, decision, leader.as_ref());

@@ -11,6 +11,7 @@ use super::{
     socket::{Reader, Socket},
 };
 use crate::{
+    cluster::Door,
     dispatch::{self, Batch, ColdRead, Conversation, Services, Tail, Workspace},
     driver::Shard,
     executor::{Deferred, Input, Item, Message, Published, Recipient},
@@ -237,8 +238,7 @@ impl Connection {
                 if !self.services.shard.core().leads() {
                     // That took its time, and another may lead by now.
                     self.services.in_flight.give_back(bytes);
-                    self.client.send(&mut dispatch::send_elsewhere(&self.services, items));
-                    return Ok(());
+                    return self.send_elsewhere(items);
                 }
             }
             self.client.begin_message(bytes);
@@ -256,14 +256,28 @@ impl Connection {
                 Ok(Err(_)) | Err(_) => false,
             };
             let waited = Duration::from_micros(self.services.shard.now().boot_us.saturating_sub(began_us));
-            let mut replies = match leads {
-                false => dispatch::send_elsewhere(&self.services, items),
-                true if COMMAND_PATIENCE <= waited => dispatch::try_again(items),
-                true => continue,
-            };
-            self.client.send(&mut replies);
-            return Ok(());
+            if !leads {
+                return self.send_elsewhere(items);
+            }
+            if COMMAND_PATIENCE <= waited {
+                self.client.send(&mut dispatch::try_again(items));
+                return Ok(());
+            }
         }
+    }
+
+    /// Tells the client where to take what is not for this node to do; one that knows of no cluster is disconnected.
+    fn send_elsewhere(&self, items: VecDeque<Item>) -> Result<(), Close> {
+        if self.is_plain() {
+            self.client.send(&mut dispatch::part(items));
+            return Err(Close::Politely);
+        }
+        self.client.send(&mut dispatch::send_elsewhere(&self.services, items));
+        Ok(())
+    }
+
+    fn is_plain(&self) -> bool {
+        self.conversation.session.door() == Door::Plain
     }
 
     /// Waits until a message is answered, and returns what of it is not done, since this node does not lead or gets nowhere.
@@ -481,6 +495,9 @@ impl Connection {
     }
 
     fn refuse_reads(&self, reads: VecDeque<ColdRead>) -> Result<(), Close> {
+        if self.is_plain() {
+            return Err(Close::Politely);
+        }
         self.client.send(&mut dispatch::refuse_reads(&self.services, reads));
         Ok(())
     }

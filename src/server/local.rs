@@ -87,9 +87,11 @@ impl LocalClient {
                 replies.append(node::run(&self.services, &mut conversation.session, command, &args).await);
             }
         }
-        let reply = replies.into_bytes();
         // What only the leader can do was not done.
-        if reply.starts_with(b"-CLUSTERDOWN ") { LocalReply::NotDone } else { LocalReply::Reply(reply) }
+        if conversation.session.closing {
+            return LocalReply::NotDone;
+        }
+        LocalReply::Reply(replies.into_bytes())
     }
 
     /// Runs reads on a thread that may wait for the disk.

@@ -98,7 +98,8 @@ pub struct Session {
     pub leads: bool,
     /// READONLY: a follower answers its reads.
     pub is_readonly: bool,
-    /// The connection is closed once the replies up to here are written: `QUIT`, or a client that killed itself.
+    /// The connection is closed once the replies up to here are written: `QUIT`, a client that killed itself, or a plain
+    /// one that another node has to serve.
     pub closing: bool,
     /// The name of the command that ran last, as the command table has it.
     pub last_command: &'static str,
