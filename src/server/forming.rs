@@ -60,6 +60,12 @@ pub enum FormingError {
          node, right?)"
     )]
     NotListed,
+    /// No entry has the port of this node, and it was not told which one is its own.
+    #[error(
+        "none of the peers is this node: none has its peer-port, {0} (name this node in peers; if its entry leads here from \
+         another port, set announce-peer to that entry)"
+    )]
+    NoEntryOfPort(u16),
     /// `announce-peer` is none of `peers`.
     #[error("announce-peer {0} is none of the peers")]
     UnknownEntry(String),
@@ -133,7 +139,12 @@ fn belong(
 /// Nobody who has answered belongs to a cluster.
 fn form(own: &Introduction, answers: &BTreeMap<String, Introduction>) -> Result<Step, FormingError> {
     if own.peers.is_empty() {
-        return Ok(Step::Wait("nobody of join belongs to a cluster yet".to_owned()));
+        let reason = match answers.values().any(|said| said.node_id != own.node_id) {
+            true => "nobody of join belongs to a cluster yet",
+            false if answers.is_empty() => "no answer from anybody of join",
+            false => "join leads to this node itself: it has to name members of a cluster",
+        };
+        return Ok(Step::Wait(reason.to_owned()));
     }
     let unchecked = bugs::on(Bug::FormsWithoutAll);
     let missing: Vec<&str> =
@@ -218,8 +229,18 @@ impl Host for Reception {
     }
 }
 
-/// Asks `entries` until it is clear to which cluster this node belongs. `record` makes its record as a member, once it is known
-/// which of `peers` it is.
+/// Whether one of `peers` can be a node that listens on `peer_port`, if it was not told which one it is: of the names and
+/// addresses nobody knows yet where they lead.
+fn check_port(peers: &BTreeSet<String>, peer_port: u16) -> Result<(), FormingError> {
+    let port = format!(":{peer_port}");
+    match peers.is_empty() || peers.iter().any(|entry| entry.ends_with(&port)) {
+        true => Ok(()),
+        false => Err(FormingError::NoEntryOfPort(peer_port)),
+    }
+}
+
+/// Asks `entries` until it is clear to which cluster this node belongs, which listens on `peer_port`. `record` makes its record
+/// as a member, once it is known which of `peers` it is.
 ///
 /// # Errors
 ///
@@ -229,9 +250,13 @@ pub(super) async fn find_cluster(
     entries: &[String],
     security: &Security,
     announced: Option<&str>,
+    peer_port: u16,
     record: impl Fn(&str) -> bytes::Bytes,
 ) -> Result<Step, FormingError> {
     let peers = reception.own().peers;
+    if announced.is_none() {
+        check_port(&peers, peer_port)?;
+    }
     if let Some(entry) = announced
         && !peers.is_empty()
     {
@@ -387,6 +412,25 @@ mod tests {
         assert_eq!(decide(&node(0, 7), &said), Err(twice));
         let said = answers(&[node(0, 7), node(1, 5), node(2, 6)]);
         assert_eq!(decide(&node(0, 8), &said), Err(FormingError::NotListed));
+        assert_eq!(check_port(&node(0, 7).peers, 5001), Ok(()));
+        assert_eq!(check_port(&node(0, 7).peers, 5002), Err(FormingError::NoEntryOfPort(5002)));
+        assert_eq!(check_port(&node(0, 7).peers, 1), Err(FormingError::NoEntryOfPort(1)));
+        assert_eq!(check_port(&BTreeSet::new(), 5001), Ok(()));
+    }
+
+    #[test]
+    fn who_joins_is_told_why_it_waits() {
+        let own = Introduction { peers: BTreeSet::new(), address: String::new(), ..node(0, 7) };
+        let waits = |said: &[Introduction]| match decide(&own, &answers(said)) {
+            Ok(Step::Wait(reason)) => reason,
+            other => panic!("it has to wait: {other:?}"),
+        };
+        assert_eq!(waits(&[]), "no answer from anybody of join");
+        assert_eq!(
+            waits(std::slice::from_ref(&own)),
+            "join leads to this node itself: it has to name members of a cluster"
+        );
+        assert_eq!(waits(&[own.clone(), node(1, 5)]), "nobody of join belongs to a cluster yet");
     }
 
     /// Nodes that start, ask those they can reach, and lose their disks, one at a time. Returns whether there was never

@@ -117,7 +117,9 @@ impl Peers {
         let entries: Vec<String> = config.peers.iter().chain(&config.join).cloned().collect();
         let record = |entry: &str| MemberRecord::new(config, Some(entry), self.bound).encode();
         let announced = config.announce.peer.as_deref();
-        let step = find_cluster(&self.reception, &entries, &self.security, announced, record).await?;
+        let step =
+            find_cluster(&self.reception, &entries, &self.security, announced, self.bound.peer_port, record)
+                .await?;
         let cluster = match step {
             Step::Form(first) => Cluster { id: fastrand::u128(1..), first },
             Step::Adopt(Belonging { cluster_id, first, .. }) => Cluster { id: cluster_id, first },
