@@ -37,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// When to try again, if nothing is heard of another leader.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// How long a former leader may still tell what became of a request, from when another one is known. One that is there says so
+/// at once.
+const LAST_WORD: Duration = Duration::from_millis(250);
+
 /// Shorter pieces of a request are sent together.
 const PIECE_BYTES: usize = 16 << 10;
 
@@ -115,7 +119,7 @@ async fn forward(
 ) -> LocalReply {
     let opened = tokio::select! {
         opened = transport.tunnel(leader, Purpose::Request) => opened,
-        () = another_leads(members, leader) => return LocalReply::NotDone,
+        () = another_leads(members.clone(), leader) => return LocalReply::NotDone,
     };
     let mut tunnel = match opened {
         Ok(tunnel) => tunnel,
@@ -125,7 +129,11 @@ async fn forward(
         }
     };
     // It is run when it is there as a whole.
-    if write(&mut tunnel, args).await.is_err() {
+    let written = tokio::select! {
+        written = write(&mut tunnel, args) => written.is_ok(),
+        () = another_leads(members.clone(), leader) => false,
+    };
+    if !written {
         return LocalReply::NotDone;
     }
     // From here on it may be run, whatever else fails.
@@ -134,7 +142,15 @@ async fn forward(
         tunnel.shutdown().await?;
         tunnel.read_to_end(&mut answer).await
     };
-    match answered.await {
+    let has_gone = async {
+        another_leads(members, leader).await;
+        sleep(LAST_WORD).await;
+    };
+    let answered = tokio::select! {
+        answered = answered => answered,
+        () = has_gone => return LocalReply::Unknown,
+    };
+    match answered {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return LocalReply::NotDone,
         Err(error) => {
