@@ -20,12 +20,7 @@ mod status;
 mod upkeep;
 mod watch;
 
-use std::{
-    any::Any,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -35,6 +30,7 @@ use tokio::{
         watch::{Receiver, Sender, channel},
     },
     task::JoinSet,
+    time::{Instant, timeout, timeout_at},
 };
 
 pub use self::{
@@ -64,6 +60,9 @@ use crate::{
 
 /// How long the first election may take; with one voter it is one sync.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What `shutdown-timeout` comes to at most: a year is as good as no limit.
+const STOP_PATIENCE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A client that is at work says something within this time.
 const SILENCE: Duration = Duration::from_millis(50);
@@ -303,14 +302,13 @@ impl Server {
 
     /// Goes on answering until no client has said anything for a while: who is at work is sent to the leader by the answer to
     /// its next command. A connection that is closed instead would leave it in doubt whether that was done.
-    async fn send_clients_on(&self, patience: Duration) {
+    async fn send_clients_on(&self, deadline: Instant) {
         let said = || {
             let clients = self.services.clients.all();
             (clients.len(), clients.iter().map(|client| client.activity().commands).sum::<u64>())
         };
-        let start = Instant::now();
         let (mut before, mut now) = (None, said());
-        while before != Some(now) && start.elapsed() < patience {
+        while before != Some(now) && Instant::now() < deadline {
             tokio::time::sleep(SILENCE).await;
             (before, now) = (Some(now), said());
         }
@@ -328,21 +326,23 @@ impl Server {
         }
     }
 
-    /// Stops: accepts nothing new, lets what is in the executor be answered, writes the memtable out, and ends, all
-    /// within `shutdown-timeout`. What is acknowledged is safe at any moment, so being late loses nothing.
+    /// Stops: hands the leadership over, accepts nothing new, lets what is in the executor be answered, writes the memtable
+    /// out, and ends, all within `shutdown-timeout`. What is acknowledged is safe at any moment, so being late loses nothing.
     pub async fn stop(mut self) {
-        let patience = self.services.config.settings().shutdown_timeout;
+        let patience = self.services.config.settings().shutdown_timeout.min(STOP_PATIENCE_MAX);
+        let deadline = Instant::now() + patience;
         self.services.request_stop();
         // What waits for the executor is sent on by the next leader, and not lost with this one.
         if 1 < self.services.shard.core().members().configuration.voters().len() {
-            match self.services.shard.transfer(None).await {
+            let handed_over = timeout_at(deadline, self.services.shard.transfer(None)).await;
+            match handed_over.unwrap_or(Err(TransferError::NobodyTookOver)) {
                 Ok(()) => tracing::info!("another node leads now"),
                 Err(TransferError::NotLeader) => {}
                 Err(error @ TransferError::NobodyTookOver) => {
                     tracing::warn!("stopping as the leader: {error}")
                 }
             }
-            self.send_clients_on(patience / 4).await;
+            self.send_clients_on(deadline.min(Instant::now() + patience / 4)).await;
         }
         self.stopping.send_replace(true);
         let orderly = async {
@@ -351,12 +351,12 @@ impl Server {
             }
             let answered = async { while self.tasks.join_next().await.is_some() {} };
             // Who does not take an answer must not keep what is in memory from being written out.
-            if tokio::time::timeout(patience / 2, answered).await.is_err() {
+            if timeout((deadline - Instant::now()) / 2, answered).await.is_err() {
                 tracing::warn!("some clients have not taken their answers");
             }
             self.services.shard.flush().await
         };
-        let reason = match tokio::time::timeout(patience, orderly).await {
+        let reason = match timeout_at(deadline, orderly).await {
             Ok(Ok(())) => None,
             Ok(Err(no_room)) => Some(no_room.to_string()),
             Err(late) => Some(late.to_string()),
@@ -399,5 +399,5 @@ async fn wait_until_ready(shard: &Arc<Shard>) -> Result<(), StartError> {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(START_PATIENCE, ready).await.map_err(|_| StartError::NotReady)
+    timeout(START_PATIENCE, ready).await.map_err(|_| StartError::NotReady)
 }
