@@ -2,7 +2,10 @@
 
 use std::{error::Error, time::Duration};
 
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint, Server},
+};
 
 use super::security::Tls;
 use crate::proto::{peer_client::PeerClient, peer_server::PeerServer};
@@ -74,15 +77,25 @@ pub(super) fn limited<S>(service: S) -> PeerServer<S> {
 }
 
 /// Returns an error with what it came from: the texts of tonic say little without.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = words(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
+        let more = words(error);
+        if text.is_empty() {
+            text = more;
+        } else if !text.ends_with(&more) {
             text = format!("{text}: {more}");
         }
         cause = error.source();
     }
     text
+}
+
+/// What an error says; of a status, which is shown with all that it was made of, only its message.
+fn words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<Status>() {
+        Some(status) => status.message().to_owned(),
+        None => error.to_string(),
+    }
 }

@@ -101,3 +101,24 @@ pub struct LinkStatus {
     /// it has not said.
     pub clock_ahead_ms: Option<i64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use super::*;
+
+    #[test]
+    fn a_broken_stream_is_told_in_words() {
+        let mut inner = Status::unknown("error reading a body");
+        inner.set_source(Arc::new(io::Error::other("connection reset")));
+        let mut outer = Status::unknown("the call failed");
+        outer.set_source(Arc::new(inner));
+        let told = LinkError::from(outer).to_string();
+        assert_eq!(told, "the call failed: error reading a body: connection reset");
+        let mut silent = Status::unknown("");
+        silent.set_source(Arc::new(io::Error::other("connection reset")));
+        assert_eq!(LinkError::from(silent).to_string(), "connection reset");
+        assert!(!LinkError::from(Status::unknown("")).to_string().is_empty());
+    }
+}
