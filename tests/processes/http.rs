@@ -3,12 +3,17 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use super::harness::{Cluster, PORTS};
 
 /// Longer than a request waits for an election.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Less than it takes until a connection to a node that stands still is given up.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Between two requests to a node that is not there.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -77,4 +82,23 @@ fn every_node_serves_http_through_a_failover() {
             assert_eq!(found, Some((200, number.to_string())), "http:{at}:{number}");
         }
     }
+}
+
+#[test]
+fn a_write_whose_leader_stands_still_is_answered_when_another_leads() {
+    let cluster = Cluster::start(&[]);
+    let (leader, term) = cluster.leader_beyond(0);
+    let follower = SocketAddr::from((cluster.nodes[(leader + 1) % 3].host, PORTS[2]));
+    // So that there is a way to the leader, which the next one takes too.
+    cluster.wait_for("a write is passed on", || matches!(get(follower, "/put?key=k&val=1"), Some((200, _))));
+    cluster.signal(leader, Signal::STOP);
+    let written = std::thread::spawn(move || get(follower, "/put?key=k&val=v"));
+    cluster.leader_beyond(term);
+    let another_leads = Instant::now();
+    let written = written.join().unwrap();
+    let waited = another_leads.elapsed();
+    cluster.signal(leader, Signal::CONT);
+    // On a slow machine it may come to the next leader.
+    assert!(matches!(written, Some((504 | 200, _))), "{written:?}");
+    assert!(waited < SOON, "{waited:?}");
 }
