@@ -5,8 +5,9 @@ mod dev_cluster;
 use std::backtrace::Backtrace;
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
 
 use anyhow::anyhow;
@@ -27,6 +28,12 @@ const CLIENTS_WANTED: usize = 10_000;
 /// The environment variable with the password for the verbs that ask a node.
 const PASSWORD_VARIABLE: &str = "SISYPHUSDB_PASSWORD";
 
+/// Settings of glibc's allocator, which are read when a process starts (mallopt(3)). By itself it raises both thresholds when a
+/// large piece is freed, to tens of megabytes: then memtables and buffers lie among small pieces that live long, and what is
+/// freed of them is kept. With these, pieces of a mebibyte and more are given back at once.
+const ALLOCATOR: [(&str, &str); 2] =
+    [("MALLOC_MMAP_THRESHOLD_", "1048576"), ("MALLOC_TRIM_THRESHOLD_", "8388608")];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "dev-cluster") {
@@ -37,6 +44,7 @@ fn main() -> ExitCode {
         Some(Err(error)) => return complain(&error),
         None => {}
     }
+    set_allocator();
     let sources = Sources {
         arguments,
         environment: std::env::vars_os()
@@ -70,6 +78,18 @@ fn main() -> ExitCode {
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error),
+    }
+}
+
+/// Executes this program once more, as the same process, with the settings of the allocator, unless somebody has made settings.
+fn set_allocator() {
+    if ALLOCATOR.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    if let (Ok(program), Some(name)) = (std::env::current_exe(), arguments.next()) {
+        // It returns only if it fails. Then more memory is kept, and that is all.
+        drop(Command::new(program).arg0(name).args(arguments).envs(ALLOCATOR).exec());
     }
 }
 
