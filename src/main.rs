@@ -34,6 +34,9 @@ const PASSWORD_VARIABLE: &str = "SISYPHUSDB_PASSWORD";
 const ALLOCATOR: [(&str, &str); 2] =
     [("MALLOC_MMAP_THRESHOLD_", "1048576"), ("MALLOC_TRIM_THRESHOLD_", "8388608")];
 
+/// The environment variable that says that this is done. It is no directive: those begin with the program's name.
+const EXECUTED: &str = "_SISYPHUSDB_EXECUTED";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "dev-cluster") {
@@ -82,14 +85,16 @@ fn main() -> ExitCode {
 }
 
 /// Executes this program once more, as the same process, with the settings of the allocator, unless somebody has made settings.
+/// It does so once: the loader erases them from a program that has capabilities of its own, as for ports below 1024.
 fn set_allocator() {
-    if ALLOCATOR.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    if is_set(EXECUTED) || ALLOCATOR.iter().any(|(name, _)| is_set(name)) {
         return;
     }
     let mut arguments = std::env::args_os();
     if let (Ok(program), Some(name)) = (std::env::current_exe(), arguments.next()) {
         // It returns only if it fails. Then more memory is kept, and that is all.
-        drop(Command::new(program).arg0(name).args(arguments).envs(ALLOCATOR).exec());
+        drop(Command::new(program).arg0(name).args(arguments).envs(ALLOCATOR).env(EXECUTED, "1").exec());
     }
 }
 

@@ -10,6 +10,22 @@ use std::{
 use super::harness::{Launch, Reply};
 
 #[test]
+fn a_node_sets_its_allocator_once_whatever_became_of_the_settings() {
+    let base = tempfile::tempdir().unwrap();
+    let settings = |launch: Launch| {
+        let server = launch.start();
+        let environment = std::fs::read_to_string(format!("/proc/{}/environ", server.pid())).unwrap();
+        environment.matches("MALLOC_").count()
+    };
+    assert_eq!(settings(Launch::new(&base.path().join("one"))), 2);
+    // As the loader leaves it to a program with capabilities of its own.
+    let erased = [("_SISYPHUSDB_EXECUTED".to_owned(), "1".to_owned())];
+    assert_eq!(settings(Launch::new(&base.path().join("two")).env(erased)), 0);
+    let own = [("MALLOC_TRIM_THRESHOLD_".to_owned(), "1000000".to_owned())];
+    assert_eq!(settings(Launch::new(&base.path().join("three")).env(own)), 1);
+}
+
+#[test]
 fn sigterm_ends_the_node_in_good_order() {
     let base = tempfile::tempdir().unwrap();
     let dir = base.path().join("data");
